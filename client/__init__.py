@@ -1,0 +1,1 @@
+"""One region: manifest, store, vault, courier, profile store."""

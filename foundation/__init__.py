@@ -1,0 +1,1 @@
+"""What every room stands on: errors, checks, canonical bytes, keys, files, the database engine."""

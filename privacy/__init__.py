@@ -1,0 +1,1 @@
+"""Plan, noise, accounting, ledger, and the closed set of things that may cross a border."""

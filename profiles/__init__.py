@@ -1,0 +1,1 @@
+"""What a profile is: catalogue, features, labels, quality gates and the models. Pure."""

@@ -1,0 +1,1 @@
+"""The coordinator: rounds, checkpoints, models. Never sees a person."""
