@@ -78,7 +78,7 @@ class TimezoneMissing(FedprofileError):
 
     code = "FP-206"
     why = "the times carry no zone"
-    do = "state `timezone` in the manifest, for example timezone = \"Europe/London\""
+    do = 'state `timezone` in the manifest, for example timezone = "Europe/London"'
 
 
 class CountryUnknown(FedprofileError):

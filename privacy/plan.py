@@ -21,7 +21,7 @@ from foundation import canonical
 from foundation.toml_file import Settings, load
 from profiles.catalogue import CATALOGUE, Feature, Scale
 
-PROTOCOL = 1
+PROTOCOL: Literal[1] = 1
 """Version of the border's messages; part of every digest."""
 
 COUNT_NOISE = 20.0

@@ -116,7 +116,9 @@ def _compile() -> tuple[Feature, ...]:
         Feature(name, f"{words}; {NEVER_DAYS} with none", Term(event, measure), 0, NEVER_DAYS)
         for name, event, measure, words in _SINCE
     ]
-    largest = Feature("largest_order_value", "value of the largest order", Term(ORDER, "value_max"), 0, 200_000)
+    largest = Feature(
+        "largest_order_value", "value of the largest order", Term(ORDER, "value_max"), 0, 200_000
+    )
     ratios = [
         Feature(name, words, Ratio(above, below, empty), 0, high)
         for name, words, above, below, high, empty in _RATIOS
