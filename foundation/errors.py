@@ -311,3 +311,9 @@ class RegionsRefused(FedprofileError):
     code = "FP-505"
     why = "regions refused"
     do = "see each region's code above"
+
+
+def by_code(code: str) -> type[FedprofileError]:
+    """Returns the error class of a code; the base class where the code is unknown."""
+    known = {each.code: each for each in FedprofileError.__subclasses__()}
+    return known.get(code, FedprofileError)

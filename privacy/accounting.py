@@ -106,4 +106,4 @@ def calibrate(charges_at: Callable[[float], list[Charge]], *, epsilon: float, de
     while high - low > PRECISION:
         middle = (low + high) / 2
         low, high = (low, middle) if pld_epsilon(charges_at(middle), delta) <= epsilon else (middle, high)
-    return math.ceil(high / PRECISION) * PRECISION
+    return round(math.ceil(high / PRECISION) * PRECISION, 3)

@@ -53,7 +53,7 @@ def count_charge() -> Charge:
 def worst_case(plan: Plan, region: str) -> dict[str, list[Charge]]:
     """Returns what one run can cost in a region, per population, spare attempts included."""
     spare = 1 + plan.federation.spare_attempts
-    holdout = [evaluation_charge(plan).times(spare)]
+    holdout = [evaluation_charge(plan).times(1 + plan.evaluation.spare_attempts)]
     if not plan.regions[region].contributes:
         return {TRAIN: [count_charge()], HOLDOUT: holdout}
     train = [

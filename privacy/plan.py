@@ -8,7 +8,6 @@ Does not hold what a region decides for itself (its policy, its sources): see `c
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from functools import cached_property
@@ -204,7 +203,8 @@ class Evaluation(Settings):
     """One final release: per task and label, a histogram of scores of hold-out people.
 
     Bins are equal in the logit of the score between -`logit_range` and +`logit_range` around
-    `logit_centre` (public guesses); a region is told alone from `told_alone_at` hold-out people on.
+    `logit_centre` (public guesses); a region is told alone from `told_alone_at` hold-out people on. Without
+    spare attempts a region that is lost at the very end is waited for by resuming the run.
     """
 
     noise_multiplier: Positive
@@ -212,6 +212,7 @@ class Evaluation(Settings):
     logit_range: Positive = 4.0
     logit_centre: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     told_alone_at: Annotated[int, Field(ge=1)] = 300
+    spare_attempts: Annotated[int, Field(ge=0)] = 0
 
 
 class Budget(Settings):
@@ -223,7 +224,10 @@ class Budget(Settings):
 
 
 class Federation(Settings):
-    """Who must take part, and how long anything may take (seconds)."""
+    """Who must take part, and how long anything may take (seconds).
+
+    `spare_attempts` are for the histograms and the rounds, in all; the evaluation has its own.
+    """
 
     quorum: Annotated[int, Field(ge=2)] = 3
     minimum_subjects: Annotated[int, Field(ge=0)] = 100
@@ -305,6 +309,17 @@ class Plan(Settings):
         """The catalogue entries that the inputs name, in order; empty for subject data."""
         return tuple(CATALOGUE[name] for name in self.inputs.catalogue)
 
+    @property
+    def numeric_inputs(self) -> int:
+        """Inputs that are normalised by released histograms; they come first in a row."""
+        columns = sum(isinstance(column, NumericColumn) for column in self.inputs.columns)
+        return len(self.inputs.catalogue) + columns
+
+    @property
+    def category_inputs(self) -> int:
+        """0/1 inputs, after the numeric ones."""
+        return sum(len(each.values) for each in self.inputs.columns if isinstance(each, CategoryColumn))
+
     def training_size(self, region: str) -> float:
         """Public number of people whom a region trains on."""
         return self.regions[region].public_size * (1 - self.holdout_share)
@@ -338,8 +353,3 @@ def read_plan(path: Path) -> Plan:
 def midnight(day: date) -> datetime:
     """Returns the UTC midnight that begins day."""
     return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def clipping_of_histograms(features: int) -> float:
-    """L2 norm of one person's one-hot histograms over `features` features."""
-    return math.sqrt(features)

@@ -1,0 +1,27 @@
+"""The courier: hands a request's bytes to the vault and the answer's bytes back. Sees neither rows nor keys.
+
+A vault that fails or does not answer becomes the notice `unavailable`; no text of an error ever leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from privacy.centre_notices import Unavailable
+from privacy.messages import to_bytes
+
+
+class Link(Protocol):
+    """The way to the vault: a call in this process, or a socket."""
+
+    def answer(self, frame: bytes) -> bytes:
+        """Returns the answer's bytes."""
+        ...
+
+
+def carry(link: Link, frame: bytes) -> bytes:
+    """Returns the vault's answer to frame, or `unavailable`."""
+    try:
+        return link.answer(frame)
+    except Exception:  # noqa: BLE001 - Flower would send the exception's text to the centre
+        return to_bytes(Unavailable())

@@ -1,0 +1,132 @@
+"""Eligible sets: which people a release is computed from, decided anew for every request.
+
+A person is in when the region's rule and the snapshot have them, the purpose has a lawful basis for them at
+this moment, and the hold-out rule puts them into the population. Rows stay cached; the judgement is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.folder import RegionFolder
+from client.store import Store
+from compliance.consent import LawfulBasis, permitted
+from foundation.errors import GateFailed, NoLawfulBasis
+from privacy.plan import HOLDOUT, EventData, Plan
+from profiles.quality import GateResult
+from profiles.schema import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """One eligible set: row i of every array is one data subject.
+
+    positions float32 (n, numeric inputs) in [0, 1]; categories float32 (n, category inputs); labels float32
+    (n, tasks). `basis` is the lawful basis's kind.
+    """
+
+    subjects: NDArray[np.str_]
+    countries: NDArray[np.str_]
+    positions: NDArray[np.float32]
+    categories: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    basis: str
+
+    @property
+    def commitment(self) -> str:
+        """SHA-256 over 32 fresh random bytes and the sorted ids: binds the set, tells nothing of it."""
+        listed = "\0".join(map(str, self.subjects)).encode()
+        return hashlib.sha256(secrets.token_bytes(32) + listed).hexdigest()
+
+
+@dataclass(slots=True)
+class EligibleSets:
+    """Reads snapshots once per plan and judges people per request."""
+
+    folder: RegionFolder
+    store: Store
+    _snapshots: dict[tuple[str, date | None], Snapshot] = field(default_factory=dict)
+    _masks: dict[tuple[str, str], NDArray[np.bool_]] = field(default_factory=dict)
+    _passed: set[str] = field(default_factory=set)
+
+    def gates(self, plan: Plan, now: datetime) -> tuple[GateResult, ...]:
+        """Returns what each data gate found."""
+        return self.store.gates(plan, now)
+
+    def pass_gates(self, plan: Plan, now: datetime) -> None:
+        """Runs the data gates once per plan.
+
+        Raises:
+            GateFailed: a gate found more violations than it allows; its counts stay at home.
+        """
+        if plan.digest in self._passed:
+            return
+        failed = [result for result in self.gates(plan, now) if not result.holds]
+        if failed:
+            names = ", ".join(f"{result.table}.{result.name}" for result in failed)
+            raise GateFailed(f"{len(failed)} gates: {names}")
+        self._passed.add(plan.digest)
+
+    def basis(self, plan: Plan) -> LawfulBasis:
+        """Returns the recorded basis of the plan's purpose.
+
+        Raises:
+            NoLawfulBasis: the manifest records none.
+        """
+        stated = self.folder.manifest.lawful_basis.get(plan.purpose)
+        if stated is None:
+            raise NoLawfulBasis(f"purpose {plan.purpose}")
+        return LawfulBasis(plan.purpose, stated.kind, stated.reference)
+
+    def of(self, plan: Plan, population: str, now: datetime) -> People:
+        """Returns the population's eligible people: train at train_as_of, hold-out at test_as_of.
+
+        Raises:
+            NoLawfulBasis: the manifest records no basis for the purpose.
+        """
+        as_of = None
+        if isinstance(plan.data, EventData):
+            as_of = plan.data.test_as_of if population == HOLDOUT else plan.data.train_as_of
+        snapshot = self._snapshot(plan, as_of)
+        mask = self._population_mask(plan, population, snapshot)
+        return self._judged(plan, snapshot, mask, now)
+
+    def everyone(self, plan: Plan, as_of: date | None, now: datetime) -> People:
+        """Returns all eligible people at as_of, both populations, without labels (for scoring)."""
+        snapshot = self.store.snapshot(plan, as_of, labels=False)
+        return self._judged(plan, snapshot, np.ones(len(snapshot), dtype=np.bool_), now)
+
+    def _judged(self, plan: Plan, snapshot: Snapshot, mask: NDArray[np.bool_], now: datetime) -> People:
+        basis, records = self.basis(plan), self.store.consent_records(plan.purpose, now)
+        if basis.kind == "consent" or records:
+            mask = mask & permitted(snapshot.subjects, basis, records, now)
+        labels = snapshot.labels
+        if labels is None:
+            labels = np.zeros((len(snapshot), len(plan.tasks)), dtype=np.float32)
+        return People(
+            snapshot.subjects[mask],
+            snapshot.countries[mask],
+            snapshot.numeric[mask],
+            snapshot.onehots[mask],
+            labels[mask],
+            basis.kind,
+        )
+
+    def _snapshot(self, plan: Plan, as_of: date | None) -> Snapshot:
+        key = (plan.digest, as_of)
+        if key not in self._snapshots:
+            self._snapshots[key] = self.store.snapshot(plan, as_of)
+        return self._snapshots[key]
+
+    def _population_mask(self, plan: Plan, population: str, snapshot: Snapshot) -> NDArray[np.bool_]:
+        key = (plan.digest, population)
+        if key not in self._masks:
+            held_out = self.folder.holdout.held_out(snapshot.subjects, plan.holdout_share)
+            self._masks[key] = held_out if population == HOLDOUT else ~held_out
+        return self._masks[key]

@@ -1,0 +1,157 @@
+"""A region's folder: manifest, policy, keys, one database, models. Owned by the region.
+
+    region.toml   manifest: sources, roles of columns, lawful bases
+    policy.toml   what the region accepts
+    keys/         identity and subject secret (0600)
+    state.sqlite  ledger, logs, requests, approvals, scores
+    models/       models that this folder may score with
+
+One process at a time: `open_folder` holds the folder's lock until closed. What a folder was made for (a real
+region or a simulation, and its hold-out rule) is fixed for its life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine, select
+
+from client import tables
+from client.holdout import HoldoutRule, KeyedShare, PublicFold
+from client.manifest import Manifest
+from client.settings import Policy
+from foundation import files
+from foundation.database import open_database
+from foundation.errors import FolderMismatch, FolderUnknown
+from foundation.keys import RegionKeys, load_keys, make_keys
+from foundation.toml_file import load
+
+Origin = Literal["real", "simulation"]
+
+MANIFEST, POLICY, STATE, MODELS, KEYS = "region.toml", "policy.toml", "state.sqlite", "models", "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class RegionFolder:
+    """An open region folder."""
+
+    path: Path
+    manifest: Manifest
+    policy: Policy
+    keys: RegionKeys
+    engine: Engine
+    origin: Origin
+    holdout: HoldoutRule
+    base: Path
+    """Where relative paths in the manifest start."""
+
+    @property
+    def region(self) -> str:
+        """The region's name."""
+        return self.manifest.region
+
+
+def make_folder(
+    path: Path,
+    *,
+    manifest: str,
+    policy: str,
+    origin: Origin = "real",
+    fold: int | None = None,
+    base: Path | None = None,
+) -> None:
+    """Makes a region folder from the texts of its two settings files, with fresh keys.
+
+    Raises:
+        FolderUnknown: there is a region folder already.
+        SettingsInvalid: a settings file has faults; nothing stays behind.
+    """
+    if (path / MANIFEST).exists():
+        raise FolderUnknown(f"{path} is a region folder already", do="choose another folder")
+    path.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE_FOLDER)
+    written = [path / POLICY, path / MANIFEST]
+    try:
+        files.write_atomically(path / POLICY, policy.encode())
+        files.write_atomically(path / MANIFEST, manifest.encode())
+        load(path / POLICY, Policy)
+        load(path / MANIFEST, Manifest)
+    except BaseException:
+        for each in written:
+            each.unlink(missing_ok=True)
+        raise
+    (path / KEYS).mkdir(mode=files.PRIVATE_FOLDER, exist_ok=True)
+    (path / MODELS).mkdir(mode=files.PRIVATE_FOLDER, exist_ok=True)
+    make_keys(path / KEYS)
+    facts = {
+        "origin": origin,
+        "holdout": "keyed" if fold is None else PublicFold(fold).name,
+        "base": str((path if base is None else base).resolve()),
+    }
+    engine = open_database(path / STATE)
+    _upgrade(engine)
+    with engine.begin() as connection:
+        rows = [{"name": name, "value": value} for name, value in facts.items()]
+        connection.execute(tables.facts.insert(), rows)
+    engine.dispose()
+
+
+@contextmanager
+def open_folder(path: Path, *, durable: bool = True) -> Iterator[RegionFolder]:
+    """Opens a region folder and holds its lock.
+
+    `durable=False` keeps the database in memory: for benchmarks, nothing survives.
+
+    Raises:
+        FolderUnknown: it is not a region folder. FolderBusy: another process works in it.
+        SettingsInvalid: a settings file has faults.
+    """
+    if not (path / MANIFEST).is_file():
+        raise FolderUnknown(f"{path} is not a region folder")
+    with files.exclusive(path):
+        manifest, policy = load(path / MANIFEST, Manifest), load(path / POLICY, Policy)
+        keys = load_keys(path / KEYS)
+        engine = open_database(path / STATE)
+        try:
+            _upgrade(engine)
+            origin, holdout, base = _facts(path, engine, keys)
+            if not durable:
+                engine.dispose()
+                engine = open_database(None)
+                _upgrade(engine)
+            yield RegionFolder(path, manifest, policy, keys, engine, origin, holdout, base)
+        finally:
+            engine.dispose()
+
+
+def require_same(folder: RegionFolder, *, origin: Origin, fold: int | None) -> None:
+    """Raises FolderMismatch unless the folder was made for this origin and fold."""
+    rule = "keyed" if fold is None else PublicFold(fold).name
+    if (folder.origin, folder.holdout.name) != (origin, rule):
+        raise FolderMismatch(f"{folder.path} was made for {folder.origin}, hold-out {folder.holdout.name}")
+
+
+def _facts(path: Path, engine: Engine, keys: RegionKeys) -> tuple[Origin, HoldoutRule, Path]:
+    with engine.begin() as connection:
+        known = {row.name: row.value for row in connection.execute(select(tables.facts))}
+    base = Path(known.get("base", path))
+    match known.get("origin"), known.get("holdout", "").split():
+        case ("real" | "simulation") as origin, ["keyed"]:
+            return origin, KeyedShare(keys.subject_secret), base
+        case "simulation" as origin, ["fold", number]:
+            return origin, PublicFold(int(number)), base
+        case _:
+            raise FolderUnknown(f"{path} was not made to its end", do="make it again with region init")
+
+
+def _upgrade(engine: Engine) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

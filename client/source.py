@@ -1,0 +1,163 @@
+"""Opens a manifest's sources in one in-memory DuckDB and checks that columns can play their roles.
+
+Does not filter or name rows (`client/rows.py`). The engine's own messages quote values, so none is ever
+passed on: a source that cannot be read says so, and no more.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import duckdb
+import ibis
+from ibis.common.exceptions import TableNotFound
+
+from client.manifest import DATA_VARIABLE, CsvSource, DuckdbSource, ParquetSource, Source
+from foundation.errors import (
+    ColumnMissing,
+    ColumnTypeWrong,
+    FedprofileError,
+    SourceMissing,
+    SourceUnreadable,
+)
+
+DEFAULT_DATA = Path("../shared/data")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+Role = Literal["identifier", "time", "number", "integer", "text", "truth", "category"]
+
+ROLES: dict[Role, Callable[[Any], bool]] = {
+    "identifier": lambda kind: kind.is_integer() or kind.is_string() or kind.is_uuid(),
+    "time": lambda kind: kind.is_timestamp() or kind.is_date(),
+    "number": lambda kind: kind.is_numeric() or kind.is_boolean(),
+    "integer": lambda kind: kind.is_integer(),
+    "text": lambda kind: kind.is_string(),
+    "truth": lambda kind: kind.is_boolean(),
+    "category": lambda kind: kind.is_string() or kind.is_integer() or kind.is_boolean(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """A column that something needs, and the role that it must be able to play."""
+
+    column: str
+    role: Role
+
+
+def connect() -> Any:
+    """Returns an Ibis connection to an empty in-memory DuckDB: times in UTC, nothing spilled to disk."""
+    return ibis.duckdb.connect(temp_directory="")
+
+
+def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Returns the folder that ${FEDPROFILE_DATA} stands for."""
+    if stated := environment.get(DATA_VARIABLE):
+        return Path(stated)
+    return DEFAULT_DATA if DEFAULT_DATA.is_dir() else REPOSITORY / DEFAULT_DATA
+
+
+def path_of(source: Source, base: Path) -> Path:
+    """Returns the source's path; a relative one starts at base, the manifest's folder."""
+    return base / source.path.replace(f"${{{DATA_VARIABLE}}}", str(data_folder().absolute()))
+
+
+def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:
+    """Returns the source as an Ibis table of connection.
+
+    Raises:
+        SourceMissing, SourceUnreadable: the file is not there; it is cut or of another kind.
+    """
+    path = path_of(source, base)
+    if not path.is_file():
+        raise SourceMissing(f"the file of source {name}, {path},")
+    with reading(f"source {name}"), _ibis_on_duckdb_2():
+        return OPENERS[source.kind](connection, source, path)
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Turns the engine's errors into SourceUnreadable without their text, which may quote rows."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise MemoryError(f"not enough memory to read {what}") from None
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        raise FedprofileError(f"the engine refused a query on {what}") from None
+    except duckdb.Error:
+        raise SourceUnreadable(what) from None
+
+
+def materialise(connection: Any, name: str, rows: Any) -> Any:
+    """Returns rows computed once and kept in connection's memory under name, in place of what was there."""
+    with _ibis_on_duckdb_2():
+        forget(connection, name)
+        return connection.create_table(name, rows)
+
+
+def forget(connection: Any, name: str) -> None:
+    """Frees what `materialise` kept under name, if anything."""
+    connection.raw_sql(f'DROP TABLE IF EXISTS "{name}"')
+
+
+def require_columns(what: str, table: Any, needed: Iterable[Needed]) -> None:
+    """Checks that table has the needed columns, of types that can play their roles.
+
+    Raises:
+        ColumnMissing, ColumnTypeWrong: all such columns at once.
+    """
+    schema = table.schema()
+    needed = list(dict.fromkeys(needed))
+    missing = dict.fromkeys(each.column for each in needed if each.column not in schema)
+    if missing:
+        raise ColumnMissing(f"{what}: {', '.join(missing)}")
+    wrong = [
+        f"{each.column} ({schema[each.column]}) as {each.role}"
+        for each in needed
+        if not ROLES[each.role](schema[each.column])
+    ]
+    if wrong:
+        raise ColumnTypeWrong(f"{what}: {', '.join(wrong)}")
+
+
+def _open_csv(connection: Any, source: CsvSource, path: Path) -> Any:
+    return connection.read_csv(
+        str(path), header=True, delim=source.delimiter, quote='"', escape='"',
+        strict_mode=True, sample_size=-1,
+    )  # fmt: skip
+
+
+def _open_parquet(connection: Any, _: ParquetSource, path: Path) -> Any:
+    return connection.read_parquet(str(path))
+
+
+def _open_duckdb(connection: Any, source: DuckdbSource, path: Path) -> Any:
+    catalog = f"file_{uuid4().hex}"
+    connection.attach(path, name=catalog, read_only=True)
+    try:
+        return connection.table(source.table, database=(catalog, "main"))
+    except TableNotFound:
+        raise SourceMissing(f"table {source.table} of {path}") from None
+
+
+OPENERS: dict[str, Callable[[Any, Any, Path], Any]] = {
+    "csv": _open_csv,
+    "parquet": _open_parquet,
+    "duckdb": _open_duckdb,
+}
+"""How each kind of source becomes an Ibis table; a new kind needs a model in the manifest and a row here."""
+
+
+@contextmanager
+def _ibis_on_duckdb_2() -> Iterator[None]:
+    """Ibis 12 still calls a method that DuckDB 2 deprecates; the call works and the warning helps nobody."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+        yield

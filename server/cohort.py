@@ -1,0 +1,101 @@
+"""Who takes part: hello to every node, welcomes and refusals, quorum. Names who is missing, always."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from foundation.errors import QuorumMissed, RegionNameTaken, ReleaseInconsistent, by_code
+from privacy.centre_notices import Refused, Unavailable, Welcome
+from privacy.messages import AnyAnswer, read_answer, to_bytes
+from privacy.plan import Plan
+from privacy.release import Hello
+from server.channel import Channel, Lost, Node
+
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A region that said welcome: its node, its identity key (hex), its budget left per population."""
+
+    node: Node
+    identity: str
+    budget_left: dict[str, str]
+
+
+@dataclass(slots=True)
+class Cohort:
+    """The regions of a run that are there; shrinks when one is lost."""
+
+    plan: Plan
+    run: str
+    channel: Channel
+    progress: Callable[[int, int], None]
+    members: dict[str, Member] = field(default_factory=dict)
+    refusals: list[AnyAnswer] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of those who are there, sorted."""
+        return tuple(sorted(self.members))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Names in the plan who are not there, sorted."""
+        return tuple(sorted(set(self.plan.regions) - set(self.members)))
+
+    def gather(self) -> None:
+        """Says hello to nodes as they appear, until all regions answered or the time limit.
+
+        Raises:
+            QuorumMissed: too few are there in time. A refusal's own class: too few, because regions refused.
+            RegionNameTaken: two nodes bear one region's name.
+        """
+        hello = to_bytes(Hello(run=self.run, plan=self.plan.digest))
+        deadline = time.monotonic() + self.plan.federation.hello_seconds
+        asked: set[Node] = set()
+        while len(self.members) + len(self.refusals) < len(self.plan.regions):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            fresh = [node for node in self.channel.nodes() if node not in asked]
+            asked |= set(fresh)
+            for node, reply in self.channel.ask(dict.fromkeys(fresh, hello), left).items():
+                self._hear(node, reply)
+            self.progress(len(self.members), len(self.plan.regions))
+            if not fresh:
+                time.sleep(min(PAUSE_SECONDS, left))
+        self.require_quorum()
+
+    def require_quorum(self) -> None:
+        """Raises QuorumMissed, or the class of the first refusal, below the plan's quorum."""
+        if len(self.members) >= self.plan.federation.quorum:
+            return
+        needed, away = self.plan.federation.quorum, ", ".join(self.missing)
+        who = f"{len(self.members)} of {needed} regions, missing {away}"
+        codes = sorted({each.code for each in self.refusals if isinstance(each, Refused)})
+        if codes:
+            raise by_code(codes[0])(f"{who} ({', '.join(codes)} from a region)")
+        raise QuorumMissed(who)
+
+    def drop(self, region: str, reason: str) -> None:
+        """Takes a region out of the run."""
+        self.members.pop(region, None)
+        self.lost[region] = reason
+
+    def _hear(self, node: Node, reply: bytes | Lost) -> None:
+        if isinstance(reply, Lost):
+            return
+        try:
+            answer = read_answer(reply).answer
+        except ReleaseInconsistent:
+            return
+        if isinstance(answer, Refused | Unavailable):
+            self.refusals.append(answer)
+        elif isinstance(answer, Welcome) and answer.region in self.plan.regions:
+            if answer.region in self.members:
+                raise RegionNameTaken(f"region {answer.region}")
+            self.members[answer.region] = Member(node, answer.identity, {str(name): left for name, left in answer.budget_left.items()})

@@ -1,0 +1,148 @@
+"""A simulation's regions: folders under `--out/regions/NAME`, opened, approved and behind their vaults.
+
+Refuses what a simulation may not do: personal rows of two storage countries on one machine, two regions of
+one name, rules that claim one row twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+
+
+from client.approval import approve
+from client.eligible import EligibleSets
+from client.folder import MANIFEST, RegionFolder, make_folder, open_folder, require_same
+from client.manifest import Manifest
+from client.settings import Policy
+from client.source import path_of
+from client.store import Store
+from client.vault import Vault
+from foundation.errors import BorderCrossed, FolderMismatch, RegionNameTaken, RegionsOverlap, UsageWrong
+from foundation.toml_file import load
+from privacy.plan import EventData, Plan
+from privacy.seal import IdentitySeal
+from simulations.population import World, write_world
+
+REGIONS, WORLD = "regions", "world"
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """An open region: its folder, its store, its vault, its plan-wide eligible sets."""
+
+    folder: RegionFolder
+    store: Store
+    people: EligibleSets
+    vault: Vault
+
+
+def utc_now() -> datetime:
+    """Returns the time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def read_manifests(plan: Plan, base: Path) -> dict[str, Path]:
+    """Returns the manifest of each of the plan's regions; relative paths start at the plan's folder.
+
+    Raises:
+        UsageWrong: the plan names no manifest for a region, or one for none.
+        RegionNameTaken: two manifests bear one name, or a manifest another region's name.
+        BorderCrossed: personal rows of two storage countries.
+        SourceMissing, SettingsInvalid: see `foundation.toml_file.load`.
+    """
+    paths = {name: base / path for name, path in plan.simulate.regions.items()}
+    if set(paths) != set(plan.regions):
+        raise UsageWrong(
+            "[simulate.regions] and [regions] of the plan name different regions",
+            do="name one manifest for each region",
+        )
+    manifests = {name: load(path, Manifest) for name, path in paths.items()}
+    for name, manifest in manifests.items():
+        if manifest.region != name:
+            raise RegionNameTaken(f"manifest {paths[name]} is of region {manifest.region}, not {name}")
+    personal = {each.storage_country for each in manifests.values() if each.data == "personal"}
+    if len(personal) > 1:
+        raise BorderCrossed(f"{len(personal)} storage countries: {', '.join(sorted(personal))}")
+    return paths
+
+
+@contextmanager
+def open_regions(
+    plan: Plan, manifests: dict[str, Path], out: Path, *, durable: bool = True
+) -> Iterator[dict[str, Region]]:
+    """Makes or opens the regions' folders, approves the plan in each, and yields them by name.
+
+    Synthetic manifests read a world that is written to `out/world` where it is not there yet.
+
+    Raises:
+        FolderMismatch: a folder was made from another manifest or for another fold.
+        RegionsOverlap: two rules over one file claim one person.
+        PurposeRefused, FolderBusy, and the store's errors.
+    """
+    with ExitStack() as stack:
+        regions: dict[str, Region] = {}
+        for name, path in manifests.items():
+            folder_path = _made(plan, name, path, out)
+            folder = stack.enter_context(open_folder(folder_path, durable=durable))
+            require_same(folder, origin="simulation", fold=plan.simulate.fold)
+            store = Store(folder.manifest, base=folder.base)
+            stack.callback(store.close)
+            people = EligibleSets(folder, store)
+            vault = Vault(folder, people, IdentitySeal(), utc_now)
+            vault.recover()
+            approve(folder, plan, utc_now())
+            regions[name] = Region(folder, store, people, vault)
+        _require_disjoint(plan, regions)
+        yield regions
+
+
+def _made(plan: Plan, name: str, path: Path, out: Path) -> Path:
+    folder, text = out / REGIONS / name, path.read_text(encoding="utf-8")
+    synthetic = load(path, Manifest).data == "synthetic"
+    if synthetic and not (out / WORLD / "manifest.json").is_file():
+        write_world(_world(plan), out / WORLD)
+    if (folder / MANIFEST).is_file():
+        if (folder / MANIFEST).read_text(encoding="utf-8") != text:
+            raise FolderMismatch(f"{folder} was made from another manifest than {path}")
+        return folder
+    policy = path.with_suffix(".policy.toml")
+    if policy.is_file():
+        stated = policy.read_text(encoding="utf-8")
+        load(policy, Policy)
+    else:
+        stated = f'purposes = ["{plan.purpose}"]\n'
+    make_folder(
+        folder,
+        manifest=text,
+        policy=stated,
+        origin="simulation",
+        fold=plan.simulate.fold,
+        base=out if synthetic else path.parent,
+    )
+    return folder
+
+
+def _world(plan: Plan) -> World:
+    if not isinstance(plan.data, EventData):
+        raise UsageWrong("a synthetic world has events, the plan asks for subject tables")
+    return World(train_as_of=plan.data.train_as_of, test_as_of=plan.data.test_as_of)
+
+
+def _require_disjoint(plan: Plan, regions: dict[str, Region]) -> None:
+    as_of = plan.data.train_as_of if isinstance(plan.data, EventData) else None
+    for one, other in combinations(sorted(regions), 2):
+        if not _files(regions[one]) & _files(regions[other]):
+            continue
+        theirs = [set(map(str, regions[name].store.snapshot(plan, as_of).subjects)) for name in (one, other)]
+        if theirs[0] & theirs[1]:
+            raise RegionsOverlap(f"regions {one} and {other}")
+
+
+def _files(region: Region) -> set[Path]:
+    sources = region.folder.manifest.sources.values()
+    return {path_of(source, region.folder.base).resolve() for source in sources}
