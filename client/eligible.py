@@ -52,7 +52,7 @@ class EligibleSets:
     folder: RegionFolder
     store: Store
     _snapshots: dict[tuple[str, date | None], Snapshot] = field(default_factory=dict)
-    _masks: dict[tuple[str, str], NDArray[np.bool_]] = field(default_factory=dict)
+    _masks: dict[tuple[str, str, date | None], NDArray[np.bool_]] = field(default_factory=dict)
     _passed: set[str] = field(default_factory=set)
 
     def gates(self, plan: Plan, now: datetime) -> tuple[GateResult, ...]:
@@ -73,16 +73,16 @@ class EligibleSets:
             raise GateFailed(f"{len(failed)} gates: {names}")
         self._passed.add(plan.digest)
 
-    def basis(self, plan: Plan) -> LawfulBasis:
-        """Returns the recorded basis of the plan's purpose.
+    def basis_of(self, purpose: str) -> LawfulBasis:
+        """Returns the recorded basis of a purpose.
 
         Raises:
             NoLawfulBasis: the manifest records none.
         """
-        stated = self.folder.manifest.lawful_basis.get(plan.purpose)
+        stated = self.folder.manifest.lawful_basis.get(purpose)
         if stated is None:
-            raise NoLawfulBasis(f"purpose {plan.purpose}")
-        return LawfulBasis(plan.purpose, stated.kind, stated.reference)
+            raise NoLawfulBasis(f"purpose {purpose}")
+        return LawfulBasis(purpose, stated.kind, stated.reference)
 
     def of(self, plan: Plan, population: str, now: datetime) -> People:
         """Returns the population's eligible people: train at train_as_of, hold-out at test_as_of.
@@ -93,8 +93,12 @@ class EligibleSets:
         as_of = None
         if isinstance(plan.data, EventData):
             as_of = plan.data.test_as_of if population == HOLDOUT else plan.data.train_as_of
+        return self.at(plan, population, as_of, now)
+
+    def at(self, plan: Plan, population: str, as_of: date | None, now: datetime) -> People:
+        """Returns the population's eligible people at any as_of; raises as `of`."""
         snapshot = self._snapshot(plan, as_of)
-        mask = self._population_mask(plan, population, snapshot)
+        mask = self._population_mask(plan, population, as_of, snapshot)
         return self._judged(plan, snapshot, mask, now)
 
     def everyone(self, plan: Plan, as_of: date | None, now: datetime) -> People:
@@ -103,7 +107,7 @@ class EligibleSets:
         return self._judged(plan, snapshot, np.ones(len(snapshot), dtype=np.bool_), now)
 
     def _judged(self, plan: Plan, snapshot: Snapshot, mask: NDArray[np.bool_], now: datetime) -> People:
-        basis, records = self.basis(plan), self.store.consent_records(plan.purpose, now)
+        basis, records = self.basis_of(plan.purpose), self.store.consent_records(plan.purpose, now)
         if basis.kind == "consent" or records:
             mask = mask & permitted(snapshot.subjects, basis, records, now)
         labels = snapshot.labels
@@ -124,8 +128,10 @@ class EligibleSets:
             self._snapshots[key] = self.store.snapshot(plan, as_of)
         return self._snapshots[key]
 
-    def _population_mask(self, plan: Plan, population: str, snapshot: Snapshot) -> NDArray[np.bool_]:
-        key = (plan.digest, population)
+    def _population_mask(
+        self, plan: Plan, population: str, as_of: date | None, snapshot: Snapshot
+    ) -> NDArray[np.bool_]:
+        key = (plan.digest, population, as_of)
         if key not in self._masks:
             held_out = self.folder.holdout.held_out(snapshot.subjects, plan.holdout_share)
             self._masks[key] = held_out if population == HOLDOUT else ~held_out

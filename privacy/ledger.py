@@ -115,6 +115,21 @@ def account(
     return _account(connection, (controller, population), limit, now, asked=("", []))
 
 
+def forecast(
+    connection: Connection,
+    *,
+    run: str,
+    controller: str,
+    population: str,
+    charges: list[Charge],
+    limit: Limit,
+    now: datetime,
+) -> float:
+    """Returns the period's epsilon if run spent charges on top of all that is spent and reserved."""
+    whose = (controller, population)
+    return _account(connection, whose, limit, now, asked=(run, charges)).reserved
+
+
 def reserve(
     connection: Connection,
     *,
@@ -136,7 +151,15 @@ def reserve(
         if not known.open:
             raise RunClosed(f"run {run[:8]}")
         return
-    worst = _account(connection, (controller, population), limit, now, asked=(run, charges)).reserved
+    worst = forecast(
+        connection,
+        run=run,
+        controller=controller,
+        population=population,
+        charges=charges,
+        limit=limit,
+        now=now,
+    )
     if worst > limit.epsilon:
         raise BudgetExceeded(
             f"population {population}: epsilon {worst:.3f} needed, "

@@ -24,7 +24,10 @@ class SealContext:
 class Seal(Protocol):
     """Masks one vector for one context, once."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As receipts tell it."""
+        ...
 
     def seal(self, words: Words, context: SealContext) -> Words:
         """Returns words of the same shape and type; their sum over the cohort is the sum of the inputs."""

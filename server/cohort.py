@@ -25,6 +25,10 @@ class Member:
     budget_left: dict[str, str]
 
 
+Upstream = dict[str, dict[str, tuple[int, int]]]
+"""Messages and bytes that came from each region, by kind of request."""
+
+
 @dataclass(slots=True)
 class Cohort:
     """The regions of a run that are there; shrinks when one is lost."""
@@ -36,6 +40,7 @@ class Cohort:
     members: dict[str, Member] = field(default_factory=dict)
     refusals: list[AnyAnswer] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
+    upstream: Upstream = field(default_factory=dict)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -86,6 +91,11 @@ class Cohort:
         self.members.pop(region, None)
         self.lost[region] = reason
 
+    def count(self, region: str, kind: str, size: int) -> None:
+        """Counts a message of `size` bytes that a region sent."""
+        messages, total = self.upstream.setdefault(region, {}).get(kind, (0, 0))
+        self.upstream[region][kind] = (messages + 1, total + size)
+
     def _hear(self, node: Node, reply: bytes | Lost) -> None:
         if isinstance(reply, Lost):
             return
@@ -98,4 +108,7 @@ class Cohort:
         elif isinstance(answer, Welcome) and answer.region in self.plan.regions:
             if answer.region in self.members:
                 raise RegionNameTaken(f"region {answer.region}")
-            self.members[answer.region] = Member(node, answer.identity, {str(name): left for name, left in answer.budget_left.items()})
+            self.count(answer.region, "hello", len(reply))
+            self.members[answer.region] = Member(
+                node, answer.identity, {str(name): left for name, left in answer.budget_left.items()}
+            )

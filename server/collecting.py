@@ -45,7 +45,6 @@ class Collector:
     cohort: Cohort
     attempts_spent: int = 0
     receipts: list[Receipt] = field(default_factory=list)
-    upstream: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
     def collect(self, build: Build, blob: bytes) -> Collected:
         """Returns the sum over a cohort that answered whole.
@@ -99,8 +98,7 @@ class Collector:
     def _accept(self, kind: str, region: str, frame: bytes, reply: bytes | Lost) -> Accepted:
         if isinstance(reply, Lost):
             raise ReleaseInconsistent(f"region {region}: {reply.reason}")
-        messages, size = self.upstream.setdefault(region, {}).get(kind, (0, 0))
-        self.upstream[region][kind] = (messages + 1, size + len(reply))
+        self.cohort.count(region, kind, len(reply))
         answered = read_answer(reply)
         if isinstance(answered.answer, Refused):
             self.cohort.refusals.append(answered.answer)

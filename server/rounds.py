@@ -80,7 +80,7 @@ class Run:
 
         cohort = Cohort(self.plan, self.journal.run, self.channel, waiting)
         collector = Collector(self.plan, self.channel, cohort, self.journal.attempts_spent)
-        collector.upstream = {name: dict(kinds) for name, kinds in self.journal.upstream.items()}
+        cohort.upstream = {name: dict(kinds) for name, kinds in self.journal.upstream.items()}
         try:
             cohort.gather()
             self._analyse(collector, initial)
@@ -172,7 +172,7 @@ class Run:
                 "round": record.round,
                 "attempts_spent": collector.attempts_spent,
                 "history": (*self.journal.history, record),
-                "upstream": collector.upstream,
+                "upstream": collector.cohort.upstream,
             }
         )
         self.journal, self.values = checkpoint.write(self.folder, journal, values), values
@@ -183,8 +183,12 @@ class Run:
 
     def _close(self, cohort: Cohort) -> None:
         close = to_bytes(Close(run=self.journal.run, plan=self.plan.digest, outcome="finished"))
-        frames = {member.node: close for member in cohort.members.values()}
-        self.channel.ask(frames, CLOSE_SECONDS)
-        self.journal = self.journal.model_copy(update={"state": "finished", "reason": None})
+        names = {member.node: name for name, member in cohort.members.items()}
+        for node, reply in self.channel.ask(dict.fromkeys(names, close), CLOSE_SECONDS).items():
+            if isinstance(reply, bytes):
+                cohort.count(names[node], "close", len(reply))
+        self.journal = self.journal.model_copy(
+            update={"state": "finished", "reason": None, "upstream": cohort.upstream}
+        )
         checkpoint.write_state(self.folder, self.journal)
         self.progress("done", 1, 1)

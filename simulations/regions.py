@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
-
 from client.approval import approve
 from client.eligible import EligibleSets
 from client.folder import MANIFEST, RegionFolder, make_folder, open_folder, require_same

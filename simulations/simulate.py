@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Context
+from numpy.typing import NDArray
 
 from client.app import client_app
 from client.courier import Link
@@ -90,7 +91,11 @@ def simulate(
     progress("opening regions", 0, len(manifests))
     with open_regions(plan, manifests, out, durable=durable) as regions:
         stages.end("opening regions, reading tables")
-        finished = _federate(plan, folder, (journal, values), regions, progress, faults)
+
+        def run(channel: Channel, initial: NDArray[np.float32]) -> Finished:
+            return Run(plan, folder, channel, progress, journal, values).go(initial)
+
+        finished = _federate(plan, regions, run, faults)
         stages.end("rounds")
         generator = np.random.default_rng(int(hashlib.sha256(journal.run.encode()).hexdigest()[:8], 16))
         evaluations = evaluate(plan, finished.counts, finished.evaluated, generator)
@@ -103,19 +108,16 @@ def simulate(
 
 def _federate(
     plan: Plan,
-    folder: Path,
-    state: tuple[Journal, Values],
     regions: dict[str, Region],
-    progress: Progress,
+    run: Callable[[Channel, NDArray[np.float32]], Finished],
     faults: dict[str, Fault] | None,
 ) -> Finished:
     left: list[Finished] = []
-    initial = initial_parameters(
-        build_model(plan, plan.numeric_inputs + plan.category_inputs), int(plan.digest[:8], 16)
-    )
+    model = build_model(plan, plan.numeric_inputs + plan.category_inputs)
+    initial = initial_parameters(model, int(plan.digest[:8], 16))
 
     def main(channel: Channel, _context: Context) -> None:
-        left.append(Run(plan, folder, channel, progress, *state).go(initial))
+        left.append(run(channel, initial))
 
     def link_of(context: Context) -> Link:
         return regions[str(context.node_config["region"])].vault

@@ -28,7 +28,13 @@ def manifest(**changes):
 
 
 def events(**changes):
-    table = {"shape": "events", "source": "orders", "subject": "who", "time": "at", "event": "Order Completed"}
+    table = {
+        "shape": "events",
+        "source": "orders",
+        "subject": "who",
+        "time": "at",
+        "event": "Order Completed",
+    }
     return table | changes
 
 

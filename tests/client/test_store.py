@@ -190,7 +190,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(ROWS)
 def test_the_cube_equals_a_plain_recomputation(rows):
     found = snapshot(rows, FEATURES)
@@ -201,7 +201,7 @@ def test_the_cube_equals_a_plain_recomputation(rows):
     assert found.labels.astype(bool).tolist() == labels
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(ROWS, ROWS)
 def test_adding_a_subject_leaves_every_other_row_bit_equal(rows, more):
     others = [("zz" + each[0][:1], *each[1:]) for each in more] + [("A", *each[1:]) for each in more]
@@ -212,7 +212,7 @@ def test_adding_a_subject_leaves_every_other_row_bit_equal(rows, more):
         assert np.array_equal(getattr(after, name)[kept], getattr(before, name))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(ROWS, ROWS)
 def test_a_future_row_changes_no_feature(rows, more):
     future = [(*each[:1], MIDNIGHT + abs(each[1] - MIDNIGHT), *each[2:]) for each in more]

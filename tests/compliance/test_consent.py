@@ -86,7 +86,9 @@ def test_no_basis_permits_nobody():
         permitted(np.array(["ann"]), None, (), NOW)
 
 
-@given(st.lists(st.sampled_from(list(ConsentState)), max_size=5), st.lists(st.sampled_from(list(ConsentState))))
+@given(
+    st.lists(st.sampled_from(list(ConsentState)), max_size=5), st.lists(st.sampled_from(list(ConsentState)))
+)
 def test_a_person_is_judged_by_their_own_records_only(own, other):
     def records(subject, states):
         return [ConsentRecord(subject, state, NOW - timedelta(days=90 - n)) for n, state in enumerate(states)]
@@ -98,6 +100,8 @@ def test_a_person_is_judged_by_their_own_records_only(own, other):
 
 
 def test_consent_loads_no_training_stack():
-    code = "import sys, compliance.consent; print({'torch','opacus','flwr','ibis','duckdb'} & set(sys.modules))"
+    code = (
+        "import sys, compliance.consent; print({'torch','opacus','flwr','ibis','duckdb'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
