@@ -35,9 +35,10 @@ def countries(table: Any, manifest: Manifest) -> NDArray[np.str_]:
     Raises:
         CountryUnknown: more people than the manifest's gates allow are of a country without a code.
     """
-    unknown = np.count_nonzero(table["unknown_country"].to_numpy())
-    shares = [gates.allowed_shares.get("unknown_country", 0.0) for gates in manifest.gates.values()]
-    if unknown > max(shares, default=0.0) * table.num_rows:
-        raise CountryUnknown(f"people of region {manifest.region} are of a country without a code")
     only = manifest.countries[0] if len(manifest.countries) == 1 else ""
-    return texts(table["country"].fill_null(only))
+    named = table["country"].to_pylist()
+    codes = [only if name is None else manifest.country_code(name) for name in named]
+    shares = [gates.allowed_shares.get("unknown_country", 0.0) for gates in manifest.gates.values()]
+    if codes.count(None) > max(shares, default=0.0) * len(codes):
+        raise CountryUnknown(f"people of region {manifest.region} are of a country without a code")
+    return np.array(["" if code is None else code for code in codes], dtype=np.str_)

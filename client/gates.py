@@ -14,12 +14,12 @@ import ibis
 
 from client.manifest import EventsTable, Manifest, TableGates
 from client.people import own_rows
-from client.rows import without_code
 from client.source import reading
 from client.subject_rows import numeric_columns
 from privacy.plan import Plan
 from profiles.features import SECONDS_PER_DAY
 from profiles.quality import GateResult, judge
+from profiles.schema import COUNTRY_CODES
 
 
 @ibis.udf.scalar.builtin(signature=(("float64",), "boolean"))
@@ -44,7 +44,7 @@ def event_gates(
         "future_time": (own.seconds > now_seconds).sum(),
         "missing_event": own.event.isnull().sum(),
         "money_outside": own.bad_money.sum(),
-        "unknown_country": without_code(own.country, manifest.country_codes).sum(),
+        "unknown_country": _without_code(own.country, manifest).sum(),
     }
     if table.order is None:
         distinct = own.select("subject", "event", "seconds", "minor", "units").distinct().count()
@@ -55,8 +55,8 @@ def event_gates(
 def people_gates(people: Any, manifest: Manifest) -> Iterator[GateResult]:
     """Yields the gates over the region's people."""
     if manifest.countries:
-        foreign = people.country.notnull() & people.country.notin(manifest.countries)
-        counted = people.aggregate(rows=people.count(), foreign_country=foreign.sum())
+        foreign = _foreign(people.country, manifest).sum()
+        counted = people.aggregate(rows=people.count(), foreign_country=foreign)
         yield from _judged("people", counted, manifest, None)
 
 
@@ -72,16 +72,24 @@ def subject_gates(name: str, rows: Any, manifest: Manifest, plan: Plan) -> Itera
         "rows": rows.count(),
         "missing_subject": rows.subject.isnull().sum(),
         "repeated_subject": rows.subject.count() - rows.subject.nunique(),
-        "unknown_country": rows.unknown_country.sum(),
+        "unknown_country": _without_code(rows.country, manifest).sum(),
     }
     if missing:
         aggregates["missing_number"] = sum(missing[1:], missing[0]).sum()
         aggregates["outside_bounds"] = sum(outside[1:], outside[0]).sum()
     if manifest.countries:
-        aggregates["foreign_country"] = (
-            (rows.country.notnull() & rows.country.notin(manifest.countries)).fill_null(False).sum()
-        )
+        aggregates["foreign_country"] = _foreign(rows.country, manifest).sum()
     yield from _judged(name, rows.aggregate(**aggregates), manifest, None)
+
+
+def _without_code(named: Any, manifest: Manifest) -> Any:
+    return named.notin(sorted({*COUNTRY_CODES, *manifest.country_codes})).fill_null(False)
+
+
+def _foreign(named: Any, manifest: Manifest) -> Any:
+    names = sorted({*COUNTRY_CODES, *manifest.country_codes})
+    foreign = [name for name in names if manifest.country_code(name) not in manifest.countries]
+    return named.isin(foreign).fill_null(False)
 
 
 def _judged(table: str, aggregated: Any, manifest: Manifest, now_seconds: int | None) -> Iterator[GateResult]:

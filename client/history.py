@@ -124,7 +124,7 @@ def load_history(
     found = occurrences_of(manifest.event_tables, rows, events, rule)
     with reading(f"the tables of region {manifest.region}"):
         found = materialise(connection, "occurrences", found)
-        people = people_of(found, rule, manifest.country_codes)
+        people = people_of(found, rule)
         people = materialise(connection, "people", people)
         facts = materialise(connection, "facts", facts_of(found, people))
         forget(connection, "occurrences")

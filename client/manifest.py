@@ -302,6 +302,10 @@ class Manifest(Settings):
         basis = self.lawful_basis.get(purpose)
         return None if basis is None else LawfulBasis(purpose, basis.kind, basis.reference)
 
+    def country_code(self, name: str) -> str | None:
+        """Returns the ISO code of a country as the source names it, None where it has none."""
+        return self.country_codes.get(name, name if name in COUNTRY_CODES else None)
+
     def _dangling(self) -> Iterator[str]:
         for name, table in self.tables.items():
             if table.source not in self.sources:

@@ -12,14 +12,13 @@ from typing import Any
 import ibis
 
 from client.manifest import ColumnValue, FirstValue, HashPart, RegionRule
-from client.rows import iso_code, without_code
 
 _HEX = "0123456789abcdef"
 _HASH_DIGITS = 7
 
 
-def people_of(occurrences: Any, rule: RegionRule, codes: dict[str, str]) -> Any:
-    """Returns (person, subject, country, unknown_country) of the region's people, person by order of subject.
+def people_of(occurrences: Any, rule: RegionRule) -> Any:
+    """Returns (person, subject, country as named) of the region's people, person by order of subject.
 
     occurrences are those of `client.cube.occurrences_of`; the country is that of a person's first one in
     the rule's table (any table where the rule names none), by (time, order).
@@ -33,8 +32,7 @@ def people_of(occurrences: Any, rule: RegionRule, codes: dict[str, str]) -> Any:
     members = first.filter(belongs(first, rule))
     return members.select(
         "subject",
-        country=iso_code(members.country, codes),
-        unknown_country=without_code(members.country, codes),
+        "country",
         person=ibis.row_number().over(order_by=members.subject).cast("int64"),
     )
 

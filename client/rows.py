@@ -21,7 +21,6 @@ from client.manifest import Condition, EventsTable, FirstValue, Manifest, RowFil
 from client.source import Needed, Role, require_columns
 from foundation.errors import TimezoneMissing
 from profiles.quality import MOST_MINOR_UNITS
-from profiles.schema import COUNTRY_CODES
 
 _DECIMALS_OF_MONEY = 6
 
@@ -106,17 +105,6 @@ def seconds(column: Any, zone: str | None, what: str) -> Any:
 def text(rows: Any, column: str | None) -> Any:
     """Returns column as text, or null where there is none."""
     return ibis.null("string") if column is None else rows[column].cast("string")
-
-
-def iso_code(named: Any, codes: dict[str, str]) -> Any:
-    """Returns the ISO code of a country as the source names it, null where it has none."""
-    iso = named.isin(sorted(COUNTRY_CODES)).ifelse(named, ibis.null("string"))
-    return named.cases(*codes.items(), else_=iso) if codes else iso
-
-
-def without_code(named: Any, codes: dict[str, str]) -> Any:
-    """Returns whether a country is named but has no ISO code, never null."""
-    return named.notin(sorted({*COUNTRY_CODES, *codes})).fill_null(False)
 
 
 def _needed(table: EventsTable, place: str | None) -> list[Needed]:

@@ -13,7 +13,7 @@ import ibis
 
 from client.manifest import ColumnValue, Manifest, SubjectsTable
 from client.people import belongs
-from client.rows import filter_columns, filtered, iso_code, role_of, text, without_code
+from client.rows import filter_columns, filtered, role_of, text
 from client.source import Needed, require_columns
 from privacy.plan import CategoryColumn, ColumnIs, NumericColumn, Plan
 
@@ -21,7 +21,7 @@ _ROW_DIGITS = 12
 
 
 def subject_rows(name: str, table: SubjectsTable, opened: Any, manifest: Manifest, plan: Plan) -> Any:
-    """Returns (subject, country, unknown_country, number_i, category_i, label_i) of the region's rows.
+    """Returns (subject, country as named, number_i, category_i, label_i) of the region's rows.
 
     number_i is float64 (null where missing), category_i and label_i are truth, in the order of the plan.
 
@@ -33,12 +33,10 @@ def subject_rows(name: str, table: SubjectsTable, opened: Any, manifest: Manifes
     require_columns(f"table {name}", opened, _needed(table, place, plan))
     numbered = opened.mutate(**{_ROW: ibis.row_number()}) if table.subject is None else opened
     rows = filtered(numbered, table)
-    country = text(rows, table.country)
     shaped = rows.select(
         subject=_subject(rows, table),
         place=text(rows, place),
-        country=iso_code(country, manifest.country_codes),
-        unknown_country=without_code(country, manifest.country_codes),
+        country=text(rows, table.country),
         **_numbers(rows, plan),
         **_truths(rows, plan),
     )

@@ -26,7 +26,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from client import approval, model_store, request_journal
-from client.eligible import EligibleSets
+from client.eligible import EligibleSets, People
 from client.folder import RegionFolder
 from client.receipts import receipted
 from client.releases import Slotted, charge_of, population_of, require_fit, values_of, vector_of
@@ -48,6 +48,7 @@ from foundation.errors import (
 from privacy import ledger
 from privacy.budget import count_charge, worst_case
 from privacy.centre_notices import Closed, Refused, Unavailable, Welcome
+from privacy.events import Charge
 from privacy.fixed_point import to_words
 from privacy.layout import release_grid
 from privacy.messages import Asked, read_request, to_bytes
@@ -70,6 +71,16 @@ TOLD = (
 
 COUNT_DEVIATIONS = 3
 """The noised count must exceed the minimum by this many deviations of its noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request past step 5: its people, its charge by population, its ledger entry (0: none)."""
+
+    plan: Plan
+    people: People
+    charge: tuple[str, Charge] | None
+    number: int
 
 
 @dataclass(slots=True)
@@ -190,26 +201,26 @@ class Vault:
         return plan
 
     def _release(self, request: Slotted, asked: Asked) -> bytes:
-        slot = Slot.of(request)
+        slot, begun = Slot.of(request), time.monotonic()
         with self.folder.engine.begin() as connection:  # 1
             known = request_journal.repeated(connection, slot, asked.digest)
         if known is not None:
             return known
-        begun = time.monotonic()
         try:
-            plan, answer = self._first_answer(request, asked, slot)
+            admitted = self._admit(request, asked, slot)
         except FedprofileError as refusal:
             return self._refuse(slot, asked, refusal)
-        self._wait_for_slot(plan, begun)
+        answer = self._compute(admitted, request, asked, slot)
+        self._wait_for_slot(admitted.plan, begun)
         return answer  # 10
 
-    def _first_answer(self, request: Slotted, asked: Asked, slot: Slot) -> tuple[Plan, bytes]:
+    def _admit(self, request: Slotted, asked: Asked, slot: Slot) -> Admitted:
         region, now, population = self.folder.region, self.clock(), population_of(request)
         with self.folder.engine.begin() as connection:
             plan = self._approved(connection, request.plan)  # 2
             count = approval.noised_count(connection, plan.digest)
-        policy = self.folder.policy
-        require_fit(plan, request, asked.blob, region=region, least_cohort=policy.least_cohort)
+        least = self.folder.policy.least_cohort
+        require_fit(plan, request, asked.blob, region=region, least_cohort=least)
         charge = charge_of(plan, request, region)
         eligible = self.people.of(plan, population, now)  # 3
         if charge is not None and population == TRAIN:
@@ -227,8 +238,12 @@ class Vault:
                 )
                 number = entry.sequence
             request_journal.record(connection, slot, asked.digest, state="charged", charge=number)
+        return Admitted(plan, eligible, None if charge is None else (population, charge), number)
+
+    def _compute(self, admitted: Admitted, request: Slotted, asked: Asked, slot: Slot) -> bytes:
+        plan, region = admitted.plan, self.folder.region
         values, facts = vector_of(  # 6
-            plan, request, asked.blob, region=region, people=eligible, stream=CryptographicStream()
+            plan, request, asked.blob, region=region, people=admitted.people, stream=CryptographicStream()
         )
         if facts is not None:
             self.observed.append((slot, facts))
@@ -240,16 +255,16 @@ class Vault:
             words,
             region=region,
             keys=self.folder.keys,
-            people=None if charge is None else eligible,
-            charge=None if charge is None else (population, charge),
+            people=None if admitted.charge is None else admitted.people,
+            charge=admitted.charge,
             sealing=self.seal.name,
         )
         if isinstance(request, Evaluate):
             self._keep_model(plan, request, asked)
         with self.folder.engine.begin() as connection:  # 8, 9
             request_journal.seal(connection, slot, answer=receipts.answer, regional_receipt=receipts.regional)
-            self._log_slot(connection, slot, asked.digest, number=number, outcome="answered")
-        return plan, receipts.answer
+            self._log_slot(connection, slot, asked.digest, number=admitted.number, outcome="answered")
+        return receipts.answer
 
     def _refuse(self, slot: Slot, asked: Asked, refusal: FedprofileError) -> bytes:
         told = isinstance(refusal, TOLD)

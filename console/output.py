@@ -18,7 +18,10 @@ from rich.table import Table
 
 from foundation.errors import FedprofileError
 
-screen = Console(stderr=True, highlight=False)
+UNKNOWN_WIDTH = 120
+"""Columns where stderr is no terminal."""
+
+screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else UNKNOWN_WIDTH)
 
 
 def say(text: str) -> None:

@@ -248,10 +248,21 @@ class RegionShare(Settings):
     contributes: bool = True
 
 
+class SyntheticWorld(Settings):
+    """A synthetic world that `simulate` writes to `world/` in its folder first; people by region."""
+
+    seed: Annotated[int, Field(ge=0)] = 1
+    people: Annotated[dict[Slug, Annotated[int, Field(ge=1)]], Field(min_length=1)]
+
+
 class Simulate(Settings):
-    """For `fedprofile simulate` only, outside the digest: the regions' manifests and the fold."""
+    """For `fedprofile simulate` only, outside the digest: the regions' manifests, the fold, the world.
+
+    With a world, relative paths in the manifests start at the simulation's folder.
+    """
 
     regions: dict[Slug, str] = {}
+    world: SyntheticWorld | None = None
     fold: Annotated[int, Field(ge=0, le=4)] | None = None
 
 

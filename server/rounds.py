@@ -81,15 +81,16 @@ class Run:
         cohort = Cohort(self.plan, self.journal.run, self.channel, waiting)
         collector = Collector(self.plan, self.channel, cohort, self.journal.attempts_spent)
         cohort.upstream = {name: dict(kinds) for name, kinds in self.journal.upstream.items()}
-        try:
-            cohort.gather()
-            self._analyse(collector, initial)
-            for number in range(self.journal.round + 1, self.plan.training.rounds + 1):
-                self._train(collector, number)
-            self._evaluate(collector)
-        except FedprofileError as error:
-            self._fail(error)
-            raise
+        if self.journal.round <= self.plan.training.rounds:
+            try:
+                cohort.gather()
+                self._analyse(collector, initial)
+                for number in range(self.journal.round + 1, self.plan.training.rounds + 1):
+                    self._train(collector, number)
+                self._evaluate(collector)
+            except FedprofileError as error:
+                self._fail(error)
+                raise
         self._close(cohort)
         return Finished(
             self.journal,
@@ -138,8 +139,6 @@ class Run:
 
     def _evaluate(self, collector: Collector) -> None:
         number = self.plan.training.rounds + 1
-        if self.journal.round >= number:
-            return
         self.progress("evaluating", 0, 1)
 
         def build(attempt: int, regions: tuple[str, ...]) -> Evaluate:
@@ -184,8 +183,9 @@ class Run:
     def _close(self, cohort: Cohort) -> None:
         close = to_bytes(Close(run=self.journal.run, plan=self.plan.digest, outcome="finished"))
         names = {member.node: name for name, member in cohort.members.items()}
-        for node, reply in self.channel.ask(dict.fromkeys(names, close), CLOSE_SECONDS).items():
-            if isinstance(reply, bytes):
+        frames = dict.fromkeys(self.channel.nodes(), close)
+        for node, reply in self.channel.ask(frames, CLOSE_SECONDS).items():
+            if isinstance(reply, bytes) and node in names:
                 cohort.count(names[node], "close", len(reply))
         self.journal = self.journal.model_copy(
             update={"state": "finished", "reason": None, "upstream": cohort.upstream}

@@ -76,7 +76,7 @@ def open_regions(
 ) -> Iterator[dict[str, Region]]:
     """Makes or opens the regions' folders, approves the plan in each, and yields them by name.
 
-    Synthetic manifests read a world that is written to `out/world` where it is not there yet.
+    The plan's synthetic world is written to `out/world` where it is not there yet.
 
     Raises:
         FolderMismatch: a folder was made from another manifest or for another fold.
@@ -85,6 +85,7 @@ def open_regions(
     """
     with ExitStack() as stack:
         regions: dict[str, Region] = {}
+        _write_world(plan, out)
         for name, path in manifests.items():
             folder_path = _made(plan, name, path, out)
             folder = stack.enter_context(open_folder(folder_path, durable=durable))
@@ -102,9 +103,6 @@ def open_regions(
 
 def _made(plan: Plan, name: str, path: Path, out: Path) -> Path:
     folder, text = out / REGIONS / name, path.read_text(encoding="utf-8")
-    synthetic = load(path, Manifest).data == "synthetic"
-    if synthetic and not (out / WORLD / "manifest.json").is_file():
-        write_world(_world(plan), out / WORLD)
     if (folder / MANIFEST).is_file():
         if (folder / MANIFEST).read_text(encoding="utf-8") != text:
             raise FolderMismatch(f"{folder} was made from another manifest than {path}")
@@ -121,15 +119,24 @@ def _made(plan: Plan, name: str, path: Path, out: Path) -> Path:
         policy=stated,
         origin="simulation",
         fold=plan.simulate.fold,
-        base=out if synthetic else path.parent,
+        base=path.parent if plan.simulate.world is None else out,
     )
     return folder
 
 
-def _world(plan: Plan) -> World:
+def _write_world(plan: Plan, out: Path) -> None:
+    asked = plan.simulate.world
+    if asked is None or (out / WORLD / "manifest.json").is_file():
+        return
     if not isinstance(plan.data, EventData):
-        raise UsageWrong("a synthetic world has events, the plan asks for subject tables")
-    return World(train_as_of=plan.data.train_as_of, test_as_of=plan.data.test_as_of)
+        raise UsageWrong("[simulate.world] has events, the plan asks for subject tables")
+    world = World(
+        people=dict(asked.people),
+        seed=asked.seed,
+        train_as_of=plan.data.train_as_of,
+        test_as_of=plan.data.test_as_of,
+    )
+    write_world(world, out / WORLD)
 
 
 def _require_disjoint(plan: Plan, regions: dict[str, Region]) -> None:

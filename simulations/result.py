@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from client.eligible import People
 from client.training import build_model
-from foundation.errors import SourceMissing
 from privacy import ledger
 from privacy.accounting import spent
 from privacy.budget import Limit
@@ -109,12 +108,9 @@ def _exact(done: Simulated, *, compare: bool) -> Exact:
 
 def _oracle(done: Simulated, region: Region, people: People) -> Scored | None:
     data = done.plan.data
-    if region.folder.manifest.data != "synthetic" or not isinstance(data, EventData):
+    if done.plan.simulate.world is None or not isinstance(data, EventData):
         return None
-    try:
-        subjects, truth = read_truth(done.out / WORLD, region.folder.region, data.test_as_of)
-    except SourceMissing:
-        return None
+    subjects, truth = read_truth(done.out / WORLD, region.folder.region, data.test_as_of)
     if not set(done.plan.tasks) <= set(truth):
         return None
     places = np.searchsorted(subjects, people.subjects)

@@ -24,7 +24,7 @@ from privacy.plan import Plan
 from profiles.catalogue import ORDER
 
 AS_OF = date(2024, 6, 1)
-SECRET = "secret-value-of-a-row"
+MARK = "marked-value-of-a-row"
 PLAN = Plan.model_validate(
     {
         "name": "p",
@@ -43,7 +43,7 @@ PLAN = Plan.model_validate(
         "regions": {name: {"public_size": 100, "weight": 1} for name in ("north", "south")},
     }
 )  # fmt: skip
-ROWS = [{"who": f"{SECRET}-{number}", "at": datetime(2024, 5, 1), "spend": 1.5} for number in range(200)]  # noqa: DTZ001
+ROWS = [{"who": f"{MARK}-{number}", "at": datetime(2024, 5, 1), "spend": 1.5} for number in range(200)]  # noqa: DTZ001
 
 
 def store(folder, source, zone="Europe/Stockholm", **table):
@@ -80,7 +80,7 @@ def parquet(folder, columns=None):
 
 
 def csv(folder, text=None):
-    lines = "who,at,spend\n" + "".join(f"{SECRET}-{number},2024-05-01,1.5\n" for number in range(200))
+    lines = "who,at,spend\n" + "".join(f"{MARK}-{number},2024-05-01,1.5\n" for number in range(200))
     (folder / "orders.csv").write_text(lines if text is None else text)
     return {"kind": "csv", "path": "orders.csv"}
 
@@ -126,7 +126,7 @@ def test_a_cut_file_is_refused_without_quoting_it(tmp_path, make, share):
     path.write_bytes(whole[: end - 5 if whole[end - 5 : end - 4] != b"\n" else end])
     with pytest.raises(SourceUnreadable) as raised:
         store(tmp_path, source).snapshot(PLAN, AS_OF)
-    assert SECRET not in str(raised.value)
+    assert MARK not in str(raised.value)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
 
@@ -164,10 +164,10 @@ def test_a_column_that_cannot_play_its_role_is_named(tmp_path, roles, told):
 
 
 def test_a_column_of_text_among_numbers_is_no_number(tmp_path):
-    lines = "who,at,spend\n" + "ann,2024-05-01,1.5\n" * 50 + f"ann,2024-05-01,{SECRET}\n"
+    lines = "who,at,spend\n" + "ann,2024-05-01,1.5\n" * 50 + f"ann,2024-05-01,{MARK}\n"
     with pytest.raises(ColumnTypeWrong) as raised:
         store(tmp_path, csv(tmp_path, lines)).snapshot(PLAN, AS_OF)
-    assert SECRET not in str(raised.value)
+    assert MARK not in str(raised.value)
 
 
 def test_naive_times_need_a_zone(tmp_path):
