@@ -1,0 +1,190 @@
+"""Writes the reference pages from the code: plan, manifest, policy, errors, commands.
+
+.venv/bin/python docs/reference/build.py          # write
+.venv/bin/python docs/reference/build.py --check  # exit 1 where a page is stale
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+import typer.main
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from client.manifest import Manifest
+from client.settings import Policy
+from console.cli import app
+from foundation.errors import FedprofileError
+from privacy.plan import Plan
+
+HERE = Path(__file__).parent
+SLUG = "^[a-z0-9][a-z0-9_-]{0,62}$"
+HEAD = "<!-- Made by docs/reference/build.py; do not edit. -->\n\n"
+
+
+_ERRORS = """# Errors
+
+Every error has a stable code; its first digit is the exit code: 1 fault, 2 settings or usage, 3 refused by
+policy, 4 a proof failed, 5 a round failed. Messages say what, why and what to do, and never quote a value from
+a row. Only FP-301, 302, 306, 307, 308, 309, 313 and 315 are ever told to the centre; whatever depends on data
+is `unavailable` there.
+
+| code | exit | name | when | what to do |
+|---|---|---|---|---|
+"""
+
+
+def settings_page(title: str, intro: str, model: type[BaseModel]) -> str:
+    """Returns a page with one table per model that is reachable from model."""
+    parts = [f"# {title}\n", intro]
+    for each in _reachable(model):
+        parts += [f"\n## {each.__name__}\n", _doc(each), "", *_fields(each)]
+    return HEAD + "\n".join(parts).rstrip() + "\n"
+
+
+def errors_page() -> str:
+    """Returns the table of all errors."""
+    rows = [
+        f"| `{each.code}` | {each.code[3]} | {each.__name__} | {_doc(each)} | {each.do} |"
+        for each in sorted((FedprofileError, *FedprofileError.__subclasses__()), key=lambda each: each.code)
+    ]
+    return HEAD + _ERRORS + "\n".join(rows) + "\n"
+
+
+def commands_page() -> str:
+    """Returns every command with its arguments and options."""
+    parts = ["# Commands\n", "Every command takes `--help`; exit codes are in [errors](errors.md).\n"]
+    parts += list(_commands(typer.main.get_command(app), ["fedprofile"]))
+    return HEAD + "\n".join(parts).rstrip() + "\n"
+
+
+def _commands(command: Any, path: list[str]) -> typing.Iterator[str]:
+    children = getattr(command, "commands", None)
+    if children is not None:
+        for name in children:
+            yield from _commands(children[name], [*path, name])
+        return
+    arguments = " ".join(p.make_metavar(click.Context(command)) for p in command.params if _is_argument(p))
+    yield f"## {' '.join(path)} {arguments}\n".replace(" \n", "\n")
+    yield f"{command.help}\n"
+    options = [p for p in command.params if not _is_argument(p)]
+    if options:
+        yield "| option | what |\n|---|---|"
+        yield from (f"| `{', '.join(p.opts)}` | {(p.help or '').replace('|', '/')} |" for p in options)
+        yield ""
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _reachable(model: type[BaseModel]) -> list[type[BaseModel]]:
+    found: list[type[BaseModel]] = []
+    waiting = [model]
+    while waiting:
+        each = waiting.pop(0)
+        if each in found:
+            continue
+        found.append(each)
+        for name in each.model_fields:
+            waiting += _models_in(typing.get_type_hints(each, include_extras=True)[name])
+    return found
+
+
+def _models_in(hint: Any) -> list[type[BaseModel]]:
+    if inspect.isclass(hint) and not typing.get_args(hint) and issubclass(hint, BaseModel):
+        return [hint]
+    return [model for each in typing.get_args(hint) for model in _models_in(each)]
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    hints = typing.get_type_hints(model, include_extras=True)
+    lines = ["| field | type | default |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if field.default_factory is not None:
+            default = "made"
+        else:
+            default = "required" if field.default is PydanticUndefined else f"`{_default(field.default)}`"
+        lines.append(f"| `{name}` | {_type(hints[name])} | {default} |")
+    return lines
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return f"[{type(value).__name__}]"
+    return str(value)
+
+
+def _type(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        limits = "".join(_limits(each) for each in arguments[1:])
+        limits = limits.replace(f" (matches `{SLUG}`)", " (lower-case letters, digits, - and _)")
+        return _type(arguments[0]) + limits
+    if origin is typing.Literal:
+        return " or ".join(f"`{each}`" for each in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(each) for each in arguments)
+    if origin in (list, tuple, dict, frozenset):
+        inner = ", ".join(_type(each) for each in arguments if each is not Ellipsis)
+        return f"{origin.__name__} of {inner}"
+    return getattr(hint, "__name__", str(hint)).replace("NoneType", "none")
+
+
+def _limits(metadata: Any) -> str:
+    told = []
+    for part in (metadata, *getattr(metadata, "metadata", ())):
+        for key, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("pattern", "matches")):
+            value = getattr(part, key, None)
+            if value is not None:
+                told.append(f"{sign} `{value}`")
+    return f" ({', '.join(dict.fromkeys(told))})" if told else ""
+
+
+def _doc(each: type) -> str:
+    return " ".join((inspect.getdoc(each) or "").split())
+
+
+def pages() -> dict[str, str]:
+    """Returns every page by file name."""
+    return {
+        "plan.md": settings_page(
+            "Plan",
+            "TOML, written by the centre, approved by each region by its digest over the canonical form. "
+            "`[simulate]` is\noutside the digest. Examples: `examples/*/plan*.toml`.",
+            Plan,
+        ),
+        "manifest.md": settings_page(
+            "Manifest",
+            "TOML, written by the region: its tables, its people, its lawful bases. Examples: `examples/*/`.",
+            Manifest,
+        ),
+        "policy.md": settings_page(
+            "Policy", "TOML, written by the region: what it accepts. The centre cannot change it.", Policy
+        ),
+        "errors.md": errors_page(),
+        "commands.md": commands_page(),
+    }
+
+
+def main() -> int:
+    """Writes the pages, or checks them."""
+    stale = 0
+    for name, text in pages().items():
+        path = HERE / name
+        if "--check" in sys.argv[1:]:
+            stale += not path.is_file() or path.read_text(encoding="utf-8") != text
+        else:
+            path.write_text(text, encoding="utf-8")
+    return int(stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
