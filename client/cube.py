@@ -17,7 +17,7 @@ import ibis
 
 from client.manifest import EventsTable, FirstValue, RegionRule
 from client.rows import clean
-from profiles.catalogue import WINDOWS_DAYS
+from profiles.catalogue import MONTH_DAYS, WINDOWS_DAYS
 from profiles.features import SECONDS_PER_DAY, Column
 from profiles.labels import Window
 
@@ -64,6 +64,7 @@ def cube_of(facts: Any, active: Any, as_of_seconds: int, columns: Sequence[Colum
         "units": past.units.sum(),
         "lines": past.lines.sum(),
         "days": (past.seconds // SECONDS_PER_DAY).nunique(),
+        "months": ((as_of_seconds - 1 - past.seconds) // (MONTH_DAYS * SECONDS_PER_DAY)).nunique(),
         "gaps": past.gap.count(),
         "gap_seconds": past.gap.sum().fill_null(0),
         "first": past.seconds.min(),

@@ -23,7 +23,7 @@ from profiles.catalogue import NEVER_DAYS, WINDOWS_DAYS, Feature, Measure, Ratio
 SECONDS_PER_DAY = 86_400
 
 Column = Literal[
-    "count", "value", "value_max", "units", "lines", "days", "gaps", "gap_seconds", "first", "last"
+    "count", "value", "value_max", "units", "lines", "days", "months", "gaps", "gap_seconds", "first", "last"
 ]
 """Measures of the cube, all int64: money in minor units, times in seconds since 1970 (UTC)."""
 
@@ -34,6 +34,7 @@ COLUMN_OF: dict[Measure, Column] = {
     "units": "units",
     "lines": "lines",
     "days": "days",
+    "months": "months",
     "gaps": "gaps",
     "gap_days": "gap_seconds",
     "since_last": "last",
@@ -118,9 +119,10 @@ def to_unit_interval(values: NDArray[np.float64], bounds: Sequence[Bounded]) -> 
 def _feature(feature: Feature, terms: Mapping[Term, torch.Tensor]) -> torch.Tensor:
     if isinstance(feature.source, Term):
         return terms[feature.source]
-    above, below = terms[feature.source.above], terms[feature.source.below]
-    empty = torch.full_like(above, feature.source.empty)
-    return torch.where(below == 0, empty, above / torch.where(below == 0, 1.0, below))
+    ratio = feature.source
+    above, below = terms[ratio.above], terms[ratio.below].clamp(min=ratio.least_below)
+    empty = torch.full_like(above, ratio.empty)
+    return torch.where(below == 0, empty, ratio.factor * above / torch.where(below == 0, 1.0, below))
 
 
 def _terms(cube: Cube, terms: Sequence[Term], units: Units) -> dict[Term, torch.Tensor]:
@@ -153,7 +155,10 @@ def _nested(cube: Cube, column: Column) -> torch.Tensor:
 def _term(nested: torch.Tensor, event: int, term: Term, units: Units) -> torch.Tensor:
     whole = term.measure in {"since_last", "since_first"}
     window = WINDOWS_DAYS.index(None if whole else term.window_days)
-    column = nested[:, event, window].to(torch.float64)
+    column = nested[:, event, window]
+    if term.from_days > 0:
+        column = column - nested[:, event, WINDOWS_DAYS.index(term.from_days)]
+    column = column.to(torch.float64)
     match term.measure:
         case "value" | "value_max":
             return column * units.major_per_minor

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from flwr.app import Context
@@ -36,6 +36,8 @@ from server.models import ModelRecord
 from server.rounds import Finished, Progress, Run
 from simulations.federation import Fault, federate
 from simulations.regions import Region, open_regions, read_manifests, utc_now
+
+Outcome = TypeVar("Outcome")
 
 CENTRAL, MODELS, PLAN, SIMULATION = "central", "models", "plan.toml", "simulation.json"
 
@@ -73,17 +75,20 @@ def simulate(
     out: Path,
     *,
     progress: Progress,
-    then: Callable[[Simulated], dict[str, Any]],
+    then: Callable[[Simulated], Outcome],
+    plan: Plan | None = None,
     resume: bool = False,
     faults: dict[str, Fault] | None = None,
     durable: bool = True,
-) -> dict[str, Any]:
+) -> Outcome:
     """Runs the plan and returns what `then` makes of it while the regions are open.
+
+    `plan` stands in for the one at plan_path (another fold, say); its manifests start there all the same.
 
     Raises:
         Any coded error of the plan, the manifests, the regions and the run; state stays resumable.
     """
-    plan, begun, stages = read_plan(plan_path), utc_now(), Stages()
+    plan, begun, stages = read_plan(plan_path) if plan is None else plan, utc_now(), Stages()
     manifests = read_manifests(plan, _base(plan_path, out))
     out.mkdir(parents=True, exist_ok=True)
     journal, values, folder = _journal(plan, out, resume=resume)

@@ -32,9 +32,9 @@ HEAD = "<!-- Made by docs/reference/build.py; do not edit. -->\n\n"
 _ERRORS = """# Errors
 
 Every error has a stable code; its first digit is the exit code: 1 fault, 2 settings or usage, 3 refused by
-policy, 4 a proof failed, 5 a round failed. Messages say what, why and what to do, and never quote a value from
-a row. Only FP-301, 302, 306, 307, 308, 309, 313 and 315 are ever told to the centre; whatever depends on data
-is `unavailable` there.
+policy, 4 a proof failed, 5 a round failed. Messages say what, why and what to do, and never quote a value
+from a row. Only FP-301, 302, 306, 307, 308, 309, 313 and 315 are ever told to the centre; whatever depends
+on data is `unavailable` there.
 
 | code | exit | name | when | what to do |
 |---|---|---|---|---|

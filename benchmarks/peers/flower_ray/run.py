@@ -11,6 +11,7 @@ import json
 import os
 import time
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 os.environ.update(
@@ -42,7 +43,7 @@ def main() -> None:
         num_supernodes=NODES,
         backend_config=backend(),
     )
-    rounds = [after - before for before, after in zip(ended, ended[1:], strict=False)]
+    rounds = [after - before for before, after in pairwise(ended)]
     result = {
         "start_seconds": ended[0] - begun,
         "round_ms": [1_000 * each for each in rounds],
@@ -79,7 +80,9 @@ def ask(grid: Grid, nodes: list[int], frame: bytes) -> None:
     """Sends frame to each node and waits until all have answered."""
     waiting = set(
         grid.push_messages(
-            Message(RecordDict({"frame": ConfigRecord({"frame": frame})}), dst_node_id=node, message_type="query")
+            Message(
+                RecordDict({"frame": ConfigRecord({"frame": frame})}), dst_node_id=node, message_type="query"
+            )
             for node in nodes
         )
     )
