@@ -3,14 +3,13 @@
     .venv/bin/python benchmarks/utility.py [--quick] [--json] [--save] [--runs 5] [--only NAME]
 
 Protocol: five folds by a fixed hash of the subject; a fold's people are held out in every snapshot, so nobody
-is trained on and tested. Own ledgers per fold and run. Figures are exact pooled AUC, means over folds and runs.
-Beside ours: logistic regression and gradient boosting without privacy on the same people, central DP (all
+is trained on and tested. Own ledgers per fold and run. Figures are exact pooled AUC, means over folds and
+runs. Beside ours: logistic regression and gradient boosting without privacy on the same people, central DP (all
 rows in one place, one noise), and each region alone under the same DP. Needs the real tables.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -30,6 +29,7 @@ from foundation.wire import keep_flower_quiet
 NAME = "utility"
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FOLDS = range(5)
+LIMIT = 3.0
 LARGE = 300
 """Hold-out people of a fold from which a region's figure is an aim, not a remark."""
 
@@ -108,10 +108,10 @@ def _rows(aim: Aim, done: list[tuple[tuple[Aim, int, int], Figures]]) -> Iterato
         f"{what}: epsilon of training people, highest region",
         epsilon,
         "limit",
-        3.0,
+        LIMIT,
         "epsilon",
         "<= 3",
-        epsilon <= 3,
+        epsilon <= LIMIT,
     )
     logistic = mean(each.logistic for each in figures)
     yield Row(

@@ -135,9 +135,10 @@ def term(events, source):
     at = int(MIDNIGHT.timestamp())
     own = [each for each in events if each[1] == source.event and each[2] < at]
     since = -(10**18) if source.window_days is None else at - DAY * source.window_days
-    inside = [each for each in own if each[2] >= since]
+    until = at - DAY * source.from_days
+    inside = [each for each in own if since <= each[2] < until]
     gaps = [(later[2] - earlier[2]) / DAY for earlier, later in pairwise(own)
-            if later[2] >= since]  # fmt: skip
+            if since <= later[2] < until]  # fmt: skip
     return {
         "count": len(inside),
         "value": sum(each[3] for each in inside) / 100,
@@ -145,6 +146,7 @@ def term(events, source):
         "units": sum(each[4] for each in inside),
         "lines": sum(each[5] for each in inside),
         "days": len({each[2] // DAY for each in inside}),
+        "months": len({(at - 1 - each[2]) // (30 * DAY) for each in inside}),
         "gaps": len(gaps),
         "gap_days": sum(gaps),
         "since_last": (at - own[-1][2]) / DAY if own else NEVER_DAYS,
@@ -163,7 +165,8 @@ def recomputed(rows):
         for name in FEATURES:
             source = CATALOGUE[name].source
             if isinstance(source, Ratio):
-                above, below = term(own, source.above), term(own, source.below)
+                above = term(own, source.above) * source.factor
+                below = max(term(own, source.below), source.least_below)
                 values[-1].append(source.empty if below == 0 else above / below)
             else:
                 values[-1].append(term(own, source))
@@ -271,8 +274,14 @@ def test_a_snapshot_of_events_needs_an_as_of(tmp_path):
 # ---- money
 
 
+def in_own_unit(found, names):
+    """The first person's features of a log scale, back in their own unit."""
+    highs = np.array([CATALOGUE[name].high for name in names])
+    return np.expm1(found.numeric[0] * np.log1p(highs))
+
+
 def spend_of(found):
-    return round(float(np.expm1(found.numeric[0, 0] * np.log1p(1_000_000))), 2)
+    return round(float(in_own_unit(found, ["spend_all"])[0]), 2)
 
 
 def test_minor_units_become_the_plans_currency():
@@ -315,8 +324,9 @@ def test_absolute_drops_the_sign_of_money_and_units(tmp_path):
     opened = store(
         tmp_path, rows, schema=PRICED, tables={"events": PRICED_TABLE | {"absolute": True}}, timezone="UTC"
     )
-    found = opened.snapshot(plan(["spend_all", "units_all"]), AS_OF)
-    assert np.expm1(found.numeric[0] * np.log1p(1_000_000)) == pytest.approx([10.0, 4.0], abs=1e-3)
+    names = ["spend_all", "units_all"]
+    found = opened.snapshot(plan(names), AS_OF)
+    assert in_own_unit(found, names) == pytest.approx([10.0, 4.0], abs=1e-3)
 
 
 def test_local_times_become_utc(tmp_path):
@@ -366,16 +376,17 @@ def test_hash_parts_are_disjoint_and_whole():
 def test_event_names_are_translated_and_others_left_out():
     names = {"event_names": {"bought": ORDER, "saw": VIEW}}
     rows = [row("a", 1, event="bought"), row("a", 1, event="saw"), row("a", 1, event=ORDER)]
-    found = snapshot(rows, ["orders_all", "views_all"], table=names)
-    assert found.numeric[0].tolist() == pytest.approx([np.log(2) / np.log(1_001), np.log(2) / np.log(20_001)])
+    features = ["orders_all", "views_all"]
+    found = snapshot(rows, features, table=names)
+    assert in_own_unit(found, features) == pytest.approx([1.0, 1.0], rel=1e-5)
 
 
 def test_duplicate_rows_are_dropped_where_asked():
     rows = [row("a", 1, units=2)] * 3
-    bounds = np.log1p(1_000_000)
-    assert snapshot(rows, ["units_all"]).numeric[0, 0] * bounds == pytest.approx(np.log(7), rel=1e-5)
+    kept = snapshot(rows, ["units_all"])
+    assert in_own_unit(kept, ["units_all"]) == pytest.approx([6.0], rel=1e-5)
     dropped = snapshot(rows, ["units_all"], table={"drop_duplicate_rows": True})
-    assert dropped.numeric[0, 0] * bounds == pytest.approx(np.log(3), rel=1e-5)
+    assert in_own_unit(dropped, ["units_all"]) == pytest.approx([2.0], rel=1e-5)
 
 
 def test_countries_are_mapped_to_codes():

@@ -14,11 +14,15 @@ from foundation.toml_file import Settings, line_of, load, read
 
 
 class Limit(Settings):
+    """A nested table."""
+
     epsilon: Annotated[float, Field(gt=0)]
     n_max: Annotated[int, Field(ge=1)] = 10
 
 
 class Policy(Settings):
+    """A file."""
+
     name: str
     limits: dict[str, Limit]
     days: int = 1
@@ -85,7 +89,8 @@ def test_dotted_and_quoted_keys_are_found(tmp_path):
 
 
 def test_equal_names_in_other_tables_are_not_confused(tmp_path):
-    text = 'name = "a"\n[limits.one]\nepsilon = 1.0\n[limits.two]\nepsilon = 0.0\n[limits.three]\nepsilon = 1.0\n'
+    limits = "[limits.one]\nepsilon = 1.0\n[limits.two]\nepsilon = 0.0\n[limits.three]\nepsilon = 1.0\n"
+    text = 'name = "a"\n' + limits
     assert faults_of(tmp_path, text) == [(5, "limits.two.epsilon")]
 
 

@@ -59,7 +59,9 @@ MESSAGES = {
     "evaluate": (Evaluate(**SLOT), b"\xff"),
     "close": (Close(run=RUN, plan=PLAN_DIGEST, outcome="finished"), b""),
     "welcome": (
-        Welcome(region="eu", identity="23" * 32, policy="45" * 32, budget_left={"train": "1.5", "holdout": "3.0"}),
+        Welcome(
+            region="eu", identity="23" * 32, policy="45" * 32, budget_left={"train": "1.5", "holdout": "3.0"}
+        ),
         b"",
     ),
     "release": (Release(receipt=RECEIPT, signature="67" * 64), b"\x01\x02"),

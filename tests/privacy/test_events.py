@@ -19,9 +19,17 @@ CHARGES = st.builds(
 
 @pytest.mark.parametrize(
     ("noise", "rate", "count"),
-    [(0.0, 1.0, 1), (-1.0, 1.0, 1), (float("nan"), 1.0, 1), (float("inf"), 1.0, 1), (1.0, 0.0, 1), (1.0, 1.1, 1),
-     (1.0, 1.0, 0), (1.0, 1.0, -1)],
-)  # fmt: skip
+    [
+        (0.0, 1.0, 1),
+        (-1.0, 1.0, 1),
+        (float("nan"), 1.0, 1),
+        (float("inf"), 1.0, 1),
+        (1.0, 0.0, 1),
+        (1.0, 1.1, 1),
+        (1.0, 1.0, 0),
+        (1.0, 1.0, -1),
+    ],
+)
 def test_a_charge_without_noise_rate_or_count_is_refused(noise, rate, count):
     with pytest.raises(ValueError, match="must be"):
         Charge("training", noise, rate, count)

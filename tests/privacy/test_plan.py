@@ -128,7 +128,7 @@ def test_the_forms_state_every_field():
         assert sorted(map(repr, leaves(stated))) == sorted(map(repr, leaves(form)))
 
 
-@pytest.mark.parametrize(("shape", "path"), PATHS, ids=lambda each: str(each))
+@pytest.mark.parametrize(("shape", "path"), PATHS, ids=str)
 def test_any_other_value_of_any_field_is_another_digest(shape, path):
     form = FORMS[shape]
     plans = [plan_or_none(changed(form, path, value)) for value in others(at(form, path))]

@@ -32,14 +32,14 @@ def values(names, rows, subjects=1):
 def test_rings_add_up_to_nested_windows():
     rows = [
         (0, 0, 1, 100, 100, AS_OF - DAY, AS_OF - DAY),
-        (0, 4, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY),
+        (0, 5, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY),
     ]
-    found = values(["orders_30d", "orders_365d", "orders_all", "spend_all", "largest_order_value"], rows)
+    found = values(["orders_30d", "orders_360d", "orders_all", "spend_all", "largest_order_value"], rows)
     assert found.tolist() == [[1.0, 1.0, 3.0, 10.0, 7.0]]
 
 
 def test_times_are_days_before_as_of():
-    rows = [(0, 4, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY)]
+    rows = [(0, 5, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY)]
     assert values(["days_since_last_order", "tenure_days"], rows).tolist() == [[400.0, 900.0]]
 
 
@@ -49,13 +49,23 @@ def test_a_person_without_the_event_has_the_values_of_never():
 
 
 def test_a_ratio_divides_or_takes_its_empty_value():
-    rows = [(0, 4, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY)]
-    assert values(["mean_order_value", "mean_order_value_365d"], rows).tolist() == [[4.5, 0.0]]
+    rows = [(0, 5, 2, 900, 700, AS_OF - 900 * DAY, AS_OF - 400 * DAY)]
+    assert values(["mean_order_value", "mean_order_value_360d"], rows).tolist() == [[4.5, 0.0]]
+
+
+def test_a_term_may_look_at_last_years_season_only():
+    rows = [(0, ring, 1, 100, 100, AS_OF - DAY, AS_OF - DAY) for ring in range(6)]
+    assert values(["orders_360d", "orders_270d", "orders_year_ago"], rows).tolist() == [[5.0, 4.0, 1.0]]
+
+
+def test_a_monthly_rate_counts_a_month_at_least():
+    rows = [(0, 0, 3, 900, 700, AS_OF - 10 * DAY, AS_OF - DAY)]
+    assert values(["orders_a_month", "tenure_days"], rows).tolist() == [[3.0, 10.0]]
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(1, 9), st.integers(0, 10**6)),
+        st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(1, 9), st.integers(0, 10**6)),
         max_size=12,
         unique_by=lambda row: row[:2],
     )

@@ -20,7 +20,7 @@ HELD = 0.15
 def _identity(monkeypatch):
     """Flower's process-wide identity, without which no message can be made."""
     for name, value in {"task_id": 1, "run_id": 1, "node_id": 1}.items():
-        monkeypatch.setattr(TaskIdentity, name, value)
+        monkeypatch.setattr(TaskIdentity, f"_{name}", value)
 
 
 class FakeGrid:
