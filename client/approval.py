@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection, select
 
@@ -56,7 +57,12 @@ def approved(connection: Connection, digest: str) -> Plan:
     row = connection.execute(select(approvals).filter_by(digest=digest)).one_or_none()
     if row is None or row.withdrawn_at is not None:
         raise PlanNotApproved(f"plan {digest[:12]}")
-    return Plan.model_validate_json(row.plan)
+    return _parsed(row.plan)
+
+
+@lru_cache(maxsize=16)
+def _parsed(body: str) -> Plan:
+    return Plan.model_validate_json(body)
 
 
 def noised_count(connection: Connection, digest: str) -> float | None:

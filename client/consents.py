@@ -60,6 +60,18 @@ def records_of(purpose: str, rows: Any, as_of: datetime) -> tuple[ConsentRecord,
     )
 
 
+def next_change(purpose: str, rows: Any, after: datetime) -> datetime | None:
+    """Returns the first moment after `after` at which a record begins or ends to count; None for never."""
+    moment = int(after.timestamp())
+    found = rows.aggregate(
+        begins=rows.seconds.min(where=rows.seconds > moment),
+        ends=rows.expires.min(where=rows.expires > moment),
+    )
+    with reading(f"the consent records of {purpose}"):
+        told = found.to_pyarrow().to_pylist()[0].values()
+    return min((datetime.fromtimestamp(each, UTC) for each in told if each is not None), default=None)
+
+
 def consent_gates(purpose: str, rows: Any) -> Iterator[GateResult]:
     """Yields the gates of the purpose's records."""
     aggregated = rows.aggregate(

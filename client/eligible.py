@@ -1,7 +1,8 @@
-"""Eligible sets: which people a release is computed from, decided anew for every request.
+"""Eligible sets: which people a release is computed from, decided for every request.
 
 A person is in when the region's rule and the snapshot have them, the purpose has a lawful basis for them at
-this moment, and the hold-out rule puts them into the population. Rows stay cached; the judgement is not.
+this moment, and the hold-out rule puts them into the population. A judgement is kept only while nothing can
+have changed it: the consent source is unwritten, and no record began or ceased to count since.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.folder import RegionFolder
+from client.source import Version
 from client.store import Store
 from compliance.consent import LawfulBasis, permitted
 from foundation.errors import GateFailed, NoLawfulBasis
@@ -45,6 +47,20 @@ class People:
         return hashlib.sha256(secrets.token_bytes(32) + listed).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An eligible set and when it holds: from `since`, before `until`, while the source is at `version`."""
+
+    people: People
+    version: Version | None
+    since: datetime
+    until: datetime | None
+
+    def holds(self, version: Version | None, now: datetime) -> bool:
+        """Whether judging again at now would give the same people."""
+        return self.version == version and self.since <= now and (self.until is None or now < self.until)
+
+
 @dataclass(slots=True)
 class EligibleSets:
     """Reads snapshots once per plan and judges people per request."""
@@ -53,6 +69,7 @@ class EligibleSets:
     store: Store
     _snapshots: dict[tuple[str, date | None], Snapshot] = field(default_factory=dict)
     _masks: dict[tuple[str, str, date | None], NDArray[np.bool_]] = field(default_factory=dict)
+    _judged: dict[tuple[str, str, date | None], Judgement] = field(default_factory=dict)
     _passed: set[str] = field(default_factory=set)
 
     def gates(self, plan: Plan, now: datetime) -> tuple[GateResult, ...]:
@@ -97,16 +114,23 @@ class EligibleSets:
 
     def at(self, plan: Plan, population: str, as_of: date | None, now: datetime) -> People:
         """Returns the population's eligible people at any as_of; raises as `of`."""
-        snapshot = self._snapshot(plan, as_of)
-        mask = self._population_mask(plan, population, as_of, snapshot)
-        return self._judged(plan, snapshot, mask, now)
+        key = (plan.digest, population, as_of)
+        version = self.store.consent_version(plan.purpose)
+        known = self._judged.get(key)
+        if known is None or not known.holds(version, now):
+            snapshot = self._snapshot(plan, as_of)
+            mask = self._population_mask(plan, population, as_of, snapshot)
+            people = self._permitted(plan, snapshot, mask, now)
+            until = self.store.next_consent_change(plan.purpose, now)
+            known = self._judged[key] = Judgement(people, version, now, until)
+        return known.people
 
     def everyone(self, plan: Plan, as_of: date | None, now: datetime) -> People:
         """Returns all eligible people at as_of, both populations, without labels (for scoring)."""
         snapshot = self.store.snapshot(plan, as_of, labels=False)
-        return self._judged(plan, snapshot, np.ones(len(snapshot), dtype=np.bool_), now)
+        return self._permitted(plan, snapshot, np.ones(len(snapshot), dtype=np.bool_), now)
 
-    def _judged(self, plan: Plan, snapshot: Snapshot, mask: NDArray[np.bool_], now: datetime) -> People:
+    def _permitted(self, plan: Plan, snapshot: Snapshot, mask: NDArray[np.bool_], now: datetime) -> People:
         basis, records = self.basis_of(plan.purpose), self.store.consent_records(plan.purpose, now)
         if basis.kind == "consent" or records:
             mask = mask & permitted(snapshot.subjects, basis, records, now)

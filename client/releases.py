@@ -5,6 +5,7 @@ Pure but for the random stream. The vault decides whether to compute at all, and
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -87,8 +88,31 @@ def scaled_rows(plan: Plan, people: People, scale: NDArray[np.float32]) -> Rows:
     return Rows(np.concatenate((normalised, people.categories), axis=1), people.labels)
 
 
+@dataclass(slots=True)
+class ScaledRows:
+    """Keeps each population's newest scaled rows: rounds of one run scale the same people alike."""
+
+    _kept: dict[str, tuple[People, bytes, Rows]] = field(default_factory=dict)
+
+    def of(self, plan: Plan, population: str, people: People, scale: NDArray[np.float32]) -> Rows:
+        """Returns `scaled_rows`, computed only where people or scale are not those of the last call."""
+        known = self._kept.get(population)
+        if known is not None and known[0] is people and known[1] == scale.tobytes():
+            return known[2]
+        rows = scaled_rows(plan, people, scale)
+        self._kept[population] = (people, scale.tobytes(), rows)
+        return rows
+
+
 def vector_of(
-    plan: Plan, request: Slotted, blob: bytes, *, region: str, people: People, stream: CryptographicStream
+    plan: Plan,
+    request: Slotted,
+    blob: bytes,
+    *,
+    region: str,
+    people: People,
+    kept: ScaledRows,
+    stream: CryptographicStream,
 ) -> tuple[Vector, TrainingFacts | None]:
     """Returns the noised vector, float64 (d,), and what training looked like from inside.
 
@@ -100,7 +124,7 @@ def vector_of(
         total = analytics.histograms(plan, people.positions)
         return noised(total, plan.normalisation.noise_multiplier, stream), None
     scale, parameters = values_of(plan, blob)
-    rows = scaled_rows(plan, people, scale)
+    rows = kept.of(plan, population_of(request), people, scale)
     if isinstance(request, Evaluate):
         block = evaluation.score_histograms(plan, rows, parameters)
         return evaluation.noised_release(plan, region=region, block=block, stream=stream), None

@@ -44,6 +44,10 @@ ROLES: dict[Role, Callable[[Any], bool]] = {
 }
 
 
+Version = tuple[tuple[int, int, int], ...]
+"""Inode, size and time of change (ns) of a source's files."""
+
+
 @dataclass(frozen=True, slots=True)
 class Needed:
     """A column that something needs, and the role that it must be able to play."""
@@ -67,6 +71,22 @@ def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def path_of(source: Source, base: Path) -> Path:
     """Returns the source's path; a relative one starts at base, the manifest's folder."""
     return base / source.path.replace(f"${{{DATA_VARIABLE}}}", str(data_folder().absolute()))
+
+
+def version_of(path: Path) -> Version:
+    """Returns a version of the file, and of its write-ahead log, that any write changes.
+
+    Raises:
+        SourceMissing: there is no such file.
+    """
+    try:
+        stats = [
+            path.stat(),
+            *(each.stat() for each in [path.with_name(f"{path.name}.wal")] if each.exists()),
+        ]
+    except OSError:
+        raise SourceMissing(f"the file {path}") from None
+    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
 
 
 def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:

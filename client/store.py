@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from client.columns import countries, stacked, texts
-from client.consents import consent_gates, consent_rows, records_of
+from client.consents import consent_gates, consent_rows, next_change, records_of
 from client.gates import event_gates, people_gates, subject_gates
 from client.history import History, events_of, load_history
 from client.manifest import Manifest
 from client.rows import event_rows
-from client.source import connect, open_source, reading
+from client.source import Version, connect, open_source, path_of, reading, version_of
 from client.subject_rows import categories, column_tasks, numeric_columns, subject_rows
 from compliance.consent import ConsentRecord
 from foundation.errors import CountryUnknown, GateFailed, SettingsInvalid
@@ -91,6 +91,18 @@ class Store:
         """
         rows = self._consent_rows(purpose)
         return () if rows is None else records_of(purpose, rows, as_of)
+
+    def next_consent_change(self, purpose: str, after: datetime) -> datetime | None:
+        """Returns when the records as they stand next begin or cease to count; raises as consent_records."""
+        rows = self._consent_rows(purpose)
+        return None if rows is None else next_change(purpose, rows, after)
+
+    def consent_version(self, purpose: str) -> Version | None:
+        """Returns what changes whenever the source of the purpose's records is written; None without one."""
+        basis = self.manifest.lawful_basis.get(purpose)
+        if basis is None or basis.source is None:
+            return None
+        return version_of(path_of(self.manifest.sources[basis.source], self._base))
 
     @cached_property
     def _connection(self) -> Any:

@@ -29,7 +29,7 @@ from client import approval, model_store, request_journal
 from client.eligible import EligibleSets, People
 from client.folder import RegionFolder
 from client.receipts import receipted
-from client.releases import Slotted, charge_of, population_of, require_fit, values_of, vector_of
+from client.releases import ScaledRows, Slotted, charge_of, population_of, require_fit, values_of, vector_of
 from client.request_journal import Slot
 from client.training import TrainingFacts
 from compliance import audit_log
@@ -87,7 +87,8 @@ class Admitted:
 class Vault:
     """Answers requests on one open region folder, one at a time.
 
-    `clock` returns aware UTC times. `observed` collects exact training facts for the region's own eyes.
+    `clock` returns aware UTC times. `observed` and `reasons` collect exact training facts, and why requests
+    were unavailable, for the region's own eyes.
     """
 
     folder: RegionFolder
@@ -95,6 +96,8 @@ class Vault:
     seal: Seal
     clock: Callable[[], datetime]
     observed: list[tuple[Slot, TrainingFacts]] = field(default_factory=list)
+    reasons: list[FedprofileError] = field(default_factory=list)
+    _scaled: ScaledRows = field(default_factory=ScaledRows)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def recover(self) -> None:
@@ -243,7 +246,13 @@ class Vault:
     def _compute(self, admitted: Admitted, request: Slotted, asked: Asked, slot: Slot) -> bytes:
         plan, region = admitted.plan, self.folder.region
         values, facts = vector_of(  # 6
-            plan, request, asked.blob, region=region, people=admitted.people, stream=CryptographicStream()
+            plan,
+            request,
+            asked.blob,
+            region=region,
+            people=admitted.people,
+            kept=self._scaled,
+            stream=CryptographicStream(),
         )
         if facts is not None:
             self.observed.append((slot, facts))
@@ -294,6 +303,8 @@ class Vault:
         audit_log.append(connection, "border", {**entry, **slot.fields, "outcome": outcome})
 
     def _tell_home(self, fault: Exception) -> None:
-        code = fault.code if isinstance(fault, FedprofileError) else FedprofileError.code
+        if not isinstance(fault, FedprofileError):
+            fault = FedprofileError(f"unexpected {type(fault).__name__}")
+        self.reasons.append(fault)
         with self.folder.engine.begin() as connection:
-            audit_log.append(connection, "subject", {"type": "unavailable", "code": code})
+            audit_log.append(connection, "subject", {"type": "unavailable", "code": fault.code})

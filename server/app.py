@@ -18,6 +18,8 @@ from server.channel import Channel, Lost, Node
 
 QUERY = "query"
 LEAST_PAUSE, MOST_PAUSE = 0.0005, 0.3
+PATIENCE = 0.05
+"""The pause between two looks, as a share of the time waited: an answer is seen at most so much late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +34,19 @@ class GridChannel:
 
     def ask(self, frames: dict[Node, bytes], seconds: float) -> dict[Node, bytes | Lost]:
         """Returns each node's answer, or Lost after at most `seconds`."""
-        deadline = time.monotonic() + seconds
+        begun = time.monotonic()
+        deadline = begun + seconds
         pushed = self.grid.push_messages([_message(node, frame) for node, frame in frames.items()])
         waiting = dict(zip(pushed, frames, strict=True))
         answers: dict[Node, bytes | Lost] = {}
-        pause = LEAST_PAUSE
         while waiting and time.monotonic() < deadline:
             replies = list(self.grid.pull_messages(list(waiting)))
             for reply in replies:
                 answers[waiting.pop(reply.metadata.reply_to_message_id)] = _frame(reply)
             if not replies:
-                time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
-                pause = min(2 * pause, MOST_PAUSE)
+                now = time.monotonic()
+                pause = min(max(LEAST_PAUSE, PATIENCE * (now - begun)), MOST_PAUSE)
+                time.sleep(min(pause, max(0.0, deadline - now)))
         return {node: answers.get(node, Lost("no answer in time")) for node in frames}
 
 

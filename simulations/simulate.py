@@ -24,7 +24,13 @@ from client.app import client_app
 from client.courier import Link
 from client.training import build_model
 from foundation import files
-from foundation.errors import FolderMismatch, FolderUnknown
+from foundation.errors import (
+    AttemptsSpent,
+    FedprofileError,
+    FolderMismatch,
+    FolderUnknown,
+    QuorumMissed,
+)
 from privacy.plan import Plan, read_plan
 from profiles.model import initial_parameters
 from server import checkpoint, models
@@ -127,8 +133,19 @@ def _federate(
     def link_of(context: Context) -> Link:
         return regions[str(context.node_config["region"])].vault
 
-    federate(server_app(main), client_app(link_of), regions, faults=faults)
+    try:
+        federate(server_app(main), client_app(link_of), regions, faults=faults)
+    except (QuorumMissed, AttemptsSpent) as missed:
+        raise _at_home(regions, missed) from None
     return left[0]
+
+
+def _at_home(regions: dict[str, Region], missed: FedprofileError) -> FedprofileError:
+    """Returns why a region was unavailable, which only a simulator may know; else what the centre knows."""
+    for name, region in regions.items():
+        for reason in region.vault.reasons:
+            return type(reason)(f"region {name}: {reason.what}", why=reason.why, do=reason.do)
+    return missed
 
 
 def _journal(plan: Plan, out: Path, *, resume: bool) -> tuple[Journal, Values, Path]:

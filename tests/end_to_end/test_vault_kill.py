@@ -145,7 +145,7 @@ def test_a_vault_killed_anywhere_goes_on_from_what_the_disk_holds(eu_folder, sma
     done = run_child(whole, asked, tmp_path / "answers", kill_at=0)
     assert done.returncode == 0, done.stderr
     points = int(done.stdout)
-    for kill_at in sorted({3, *range(points // 9, points, points // 9), points - 1}):
+    for kill_at in sorted({3, *range(points // 6, points, points // 6), points - 1}):
         region, answers = tmp_path / f"at-{kill_at}", tmp_path / f"answers-{kill_at}"
         shutil.copytree(eu_folder, region)
         answers.mkdir()

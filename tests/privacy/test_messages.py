@@ -48,11 +48,15 @@ REQUESTS = st.one_of(
     st.builds(Evaluate, **SLOT),
     st.builds(Close, run=RUNS, plan=HEX, outcome=st.sampled_from(["finished", "failed"])),
 )
-CHARGES = st.builds(ReceiptCharge, population=st.sampled_from(["train", "holdout"]), noise_multiplier=DECIMALS,
-                    sampling_rate=DECIMALS, count=st.integers(1, 10**9))  # fmt: skip
+CHARGES = st.builds(
+    ReceiptCharge, population=st.sampled_from(["train", "holdout"]), noise_multiplier=DECIMALS,
+    sampling_rate=DECIMALS, count=st.integers(1, 10**9),
+)  # fmt: skip
 RECEIPTS = st.builds(
-    Receipt, region=NAMES, run=RUNS, plan=HEX, request=HEX, kind=st.sampled_from(["analyse", "train", "evaluate"]),
-    charges=st.lists(CHARGES, max_size=2).map(tuple), sealing=st.sampled_from(["none", "pairwise"]),
+    Receipt, region=NAMES, run=RUNS, plan=HEX, request=HEX,
+    kind=st.sampled_from(["analyse", "train", "evaluate"]),
+    charges=st.lists(CHARGES, max_size=2).map(tuple),
+    sealing=st.sampled_from(["none", "pairwise"]),
     isolation=st.sampled_from(["in process", "network namespace"]), words=HEX, regional=HEX,
 )  # fmt: skip
 REPLIES = st.one_of(
@@ -151,8 +155,10 @@ def test_the_plainest_request_is_understood():
         "", "null", "[]", "1", '"x"', "{}", HELLO + " ", " " + HELLO, HELLO.replace(":", ": "), HELLO[:-1],
         HELLO.replace('"hello"', '"goodbye"'), HELLO.replace('"kind":"hello",', ""),
         HELLO.replace("{", '{"kind":"hello",', 1), HELLO.replace('"protocol":1', '"protocol":2'),
-        HELLO.replace("}", ',"x":1}'), HELLO.replace('{"kind":"hello","plan"', '{"plan"').replace("}", ',"kind":"hello"}'),
-        HELLO.replace("hello", "h\\u0065llo"), HELLO.replace("0" * 64, "0" * 63 + "\\n"), b"\xef\xbb\xbf" + HELLO.encode(),
+        HELLO.replace("}", ',"x":1}'),
+        HELLO.replace('{"kind":"hello","plan"', '{"plan"').replace("}", ',"kind":"hello"}'),
+        HELLO.replace("hello", "h\\u0065llo"), HELLO.replace("0" * 64, "0" * 63 + "\\n"),
+        b"\xef\xbb\xbf" + HELLO.encode(),
         HELLO.encode("utf-16"), b"\xff", '{"a":"\\ud800"}', '{"a":' + "9" * 5000 + "}",
     ],
     ids=lambda each: str(each)[:30],

@@ -21,6 +21,9 @@ from privacy.plan import read_plan
 from simulations.regions import open_regions, read_manifests
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")  # threads share the filters
+
+
 def edit(path, old, new):
     stated = path.read_text()
     assert old in stated

@@ -20,6 +20,8 @@ from simulations.regions import utc_now
 from simulations.result import result_of
 from simulations.simulate import simulate
 
+pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")  # threads share the filters
+
 Auc = Annotated[float, Field(ge=0, le=1)]
 Interval = tuple[Auc, Auc]
 

@@ -1,0 +1,87 @@
+"""The courier and the ClientApp carry bytes; what goes wrong behind them leaves as one notice."""
+
+from __future__ import annotations
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.app import client_app
+from client.courier import carry
+from foundation.wire import FRAME, RECORD
+from privacy.centre_notices import Unavailable
+from privacy.messages import to_bytes
+
+UNAVAILABLE = to_bytes(Unavailable())
+SECRET = "SECRET-ROW"
+
+
+class Answering:
+    def __init__(self, answer):
+        self.given, self.asked = answer, []
+
+    def answer(self, frame):
+        self.asked.append(frame)
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given
+
+
+@pytest.fixture
+def reply_of(monkeypatch):
+    for name, value in (("task_id", 1), ("run_id", 1), ("node_id", 1)):
+        monkeypatch.setattr(TaskIdentity, name, value)
+
+    def asked(link, content):
+        app = client_app(lambda _: link)
+        message = Message(RecordDict({RECORD: ConfigRecord({FRAME: content})}), 2, "query")
+        context = Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config={})
+        return app(message, context)
+
+    return asked
+
+
+def test_an_answers_bytes_are_carried_as_they_are():
+    link = Answering(b"\0sealed\xff")
+    assert carry(link, b"frame") == b"\0sealed\xff"
+    assert link.asked == [b"frame"]
+
+
+@pytest.mark.parametrize("error", [ValueError(SECRET), OSError(SECRET), MemoryError(SECRET), KeyError(SECRET)])
+def test_a_link_that_fails_is_unavailable(error):
+    assert carry(Answering(error), b"") == UNAVAILABLE
+
+
+def test_what_is_meant_to_end_the_process_is_not_held_up():
+    with pytest.raises(KeyboardInterrupt):
+        carry(Answering(KeyboardInterrupt()), b"")
+
+
+def test_a_reply_is_one_record_with_one_field(reply_of):
+    reply = reply_of(Answering(b"sealed"), b"frame")
+    assert not reply.has_error()
+    assert list(reply.content) == [RECORD]
+    assert dict(reply.content.config_records[RECORD]) == {FRAME: b"sealed"}
+
+
+@pytest.mark.parametrize("error", [ValueError(SECRET), RuntimeError(SECRET)])
+def test_an_error_in_the_link_never_reaches_flower_as_text(reply_of, error, caplog, capfd):
+    reply = reply_of(Answering(error), b"frame")
+    assert not reply.has_error()
+    assert reply.content.config_records[RECORD][FRAME] == UNAVAILABLE
+    assert SECRET not in str(reply.content) + str(reply.metadata) + caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("content", ["text", 7, [b"a", b"b"]])
+def test_a_frame_that_is_not_bytes_is_asked_as_an_empty_one(reply_of, content):
+    link = Answering(b"refused")
+    reply_of(link, content)
+    assert link.asked == [b""]
+
+
+def test_nodes_keep_no_state(reply_of):
+    app = client_app(lambda _: Answering(b"sealed"))
+    message = Message(RecordDict({RECORD: ConfigRecord({FRAME: b"frame"})}), 2, "query")
+    context = Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config={})
+    app(message, context)
+    assert len(context.state) == 0
