@@ -62,7 +62,9 @@ def require_fit(plan: Plan, request: Slotted, blob: bytes, *, region: str, least
         if blob or any(query.bins != plan.normalisation.bins for query in request.queries):
             raise RequestUnknown("the queries are not the plan's")
         return
-    _, parameters = values_of(plan, blob)
+    scale, parameters = values_of(plan, blob)
+    if not ((scale >= 0) & (scale <= 1)).all():
+        raise ModelRefused("a scale value is outside [0, 1]")
     if float(np.linalg.norm(parameters.astype(np.float64))) > plan.training.norm_bound:
         raise ModelRefused("the model is larger than the plan's norm bound")
 

@@ -67,7 +67,13 @@ class CryptographicOptimizer(DPOptimizer):  # type: ignore[misc]  # opacus is un
         self.norms: list[torch.Tensor] = []
 
     def clip_and_accumulate(self) -> None:
-        """Keeps the per-subject norms for the region's own metrics, then clips as Opacus does."""
+        """Leaves out gradients that are not finite, keeps the norms for the region, clips as Opacus does.
+
+        One subject's infinite gradient would otherwise turn the sum into a sign that they are there.
+        """
+        usable = torch.stack([sample.flatten(1).isfinite().all(dim=1) for sample in self.grad_samples])
+        for parameter in self.params:
+            parameter.grad_sample[~usable.all(dim=0)] = 0
         flat = [sample.flatten(1).norm(dim=1) for sample in self.grad_samples]
         self.norms.append(torch.stack(flat, dim=1).norm(dim=1))
         super().clip_and_accumulate()

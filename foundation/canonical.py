@@ -12,6 +12,8 @@ import json
 from datetime import date, datetime
 from typing import Any
 
+LARGEST_INTEGER = 2**53 - 1
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -21,7 +23,7 @@ def decimals(value: Any) -> Any:
         case bool() | int() | str() | None:
             return value
         case float():
-            return repr(value)
+            return repr(float(value))
         case datetime() | date():
             return value.isoformat()
         case dict():
@@ -36,10 +38,13 @@ def encode(value: Any) -> bytes:
     """Returns canonical JSON of null, booleans, integers, strings, lists and string-keyed dicts.
 
     Raises:
-        TypeError: a float, a key that is not an ASCII string, or any other type.
+        TypeError: a float, an integer beyond 2^53, a key that is not an ASCII string, or any other type.
     """
     _check(value)
-    return _ENCODER.encode(value).encode()
+    try:
+        return _ENCODER.encode(value).encode()
+    except UnicodeEncodeError:
+        raise TypeError("canonical text is valid Unicode") from None
 
 
 def digest(value: Any) -> str:
@@ -49,6 +54,8 @@ def digest(value: Any) -> str:
 
 def _check(value: Any) -> None:
     match value:
+        case int() if abs(value) > LARGEST_INTEGER:
+            raise TypeError("canonical integers are exact in a double")
         case bool() | int() | str() | None:
             return
         case dict():

@@ -7,7 +7,7 @@ value from a row. `docs/reference/errors.md` lists them all (tested).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class FedprofileError(Exception):
@@ -22,6 +22,9 @@ class FedprofileError(Exception):
         self.why = self.why if why is None else why
         self.do = self.do if do is None else do
         super().__init__(f"{what}: {self.why}. {self.do[:1].upper()}{self.do[1:]}. [{self.code}]")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.what, self.why, self.do)
 
     @property
     def exit_code(self) -> int:
@@ -311,6 +314,10 @@ class RegionsRefused(FedprofileError):
     code = "FP-505"
     why = "regions refused"
     do = "see each region's code above"
+
+
+def _again(kind: type[FedprofileError], what: str, why: str, do: str) -> FedprofileError:
+    return kind(what, why=why, do=do)
 
 
 def by_code(code: str) -> type[FedprofileError]:

@@ -21,7 +21,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = PRIVATE_FILE) ->
     """Writes content so that a reader, or a crash, sees all of the old or all of the new.
 
     Raises:
-        OSError: the disk is full or the folder is not writable; the old file stands.
+        OSError: the disk is full or the folder is not writable; the old file stands, unless only the last
+            flush of the folder failed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:

@@ -40,7 +40,13 @@ class RegionKeys:
 
 
 def make_keys(folder: Path) -> RegionKeys:
-    """Makes fresh keys in folder and returns them."""
+    """Makes fresh keys in folder and returns them.
+
+    Raises:
+        FolderUnknown: there are keys already; they are never replaced.
+    """
+    if (folder / "identity.key").exists() or (folder / "subject.key").exists():
+        raise FolderUnknown(f"{folder} has keys already", do="choose another folder")
     write_atomically(folder / "identity.key", secrets.token_bytes(SECRET_BYTES))
     write_atomically(folder / "subject.key", secrets.token_bytes(SECRET_BYTES))
     return load_keys(folder)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from foundation.errors import SettingsInvalid, SourceMissing
 
 Model = TypeVar("Model", bound=BaseModel)
-_HEADER = re.compile(r"^\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
+_HEADER = re.compile(r"^\s*(\[{1,2})\s*([^\]]+?)\s*\]{1,2}\s*(?:#.*)?$")
 _KEY = re.compile(r"^\s*([A-Za-z0-9_\-.\"']+)\s*=")
 
 
@@ -65,21 +65,49 @@ def validate(tables: dict[str, Any], model: type[Model], path: Path) -> Model:
 
 
 def line_of(text: str, location: tuple[int | str, ...]) -> int:
-    """Returns the 1-based line of the deepest part of location that the text names; 1 if none."""
-    names = [part for part in location if isinstance(part, str)]
-    best, best_depth, table = 1, 0, []
+    """Returns the 1-based line of the deepest part of location that the text names; 1 if none.
+
+    Parts of location that the text does not show (a union's tag, a place in an inline array) are skipped.
+    """
+    best, best_depth = 1, 0
+    table: list[int | str] = []
+    counts: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = _parts(header[1])
+            table = _table(_parts(header[2]), counts, array=len(header[1]) > 1)
             here = table
         elif key := _KEY.match(line):
-            here = table + _parts(key[1])
+            here = [*table, *_parts(key[1])]
         else:
             continue
-        depth = len(here)
-        if depth > best_depth and here == names[:depth]:
+        depth = _depth(here, location)
+        if depth > best_depth:
             best, best_depth = number, depth
     return best
+
+
+def _table(names: list[str], counts: dict[tuple[str, ...], int], *, array: bool) -> list[int | str]:
+    """Returns a table's path, with its place after the name of an array of tables."""
+    if array:
+        counts[tuple(names)] = counts.get(tuple(names), -1) + 1
+    path: list[int | str] = []
+    for depth, name in enumerate(names, start=1):
+        path.append(name)
+        if (place := counts.get(tuple(names[:depth]))) is not None:
+            path.append(place)
+    return path
+
+
+def _depth(here: list[int | str], location: tuple[int | str, ...]) -> int:
+    """Returns how far into location here leads: its parts in order, the first one first; 0 for not at all."""
+    if here[:1] != list(location[:1]):
+        return 0
+    reached = 0
+    for part in here:
+        if part not in location[reached:]:
+            return 0
+        reached = location.index(part, reached) + 1
+    return reached
 
 
 def _parts(dotted: str) -> list[str]:

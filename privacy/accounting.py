@@ -65,8 +65,9 @@ def renyi_epsilon(charges: list[Charge], delta: float) -> float:
 
 @lru_cache(maxsize=512)
 def _pld(charges: tuple[Charge, ...], delta: float) -> float:
+    # Discretisation errors add up over steps: where Renyi DP is lower, the grid was too coarse.
     coarse = _compose(pld.PLDAccountant(value_discretization_interval=COARSE), charges, delta)
-    if coarse >= FINE_BELOW_EPSILON:
+    if coarse >= FINE_BELOW_EPSILON and coarse <= _renyi(charges, delta):
         return coarse
     return _compose(pld.PLDAccountant(value_discretization_interval=FINE), charges, delta)
 
@@ -92,7 +93,7 @@ def _compose(accountant: dp_accounting.PrivacyAccountant, charges: tuple[Charge,
 def calibrate(charges_at: Callable[[float], list[Charge]], *, epsilon: float, delta: float) -> float:
     """Returns the least noise multiplier (to 1e-3, rounded up) whose charges stay within epsilon by PLD.
 
-    Renyi DP is cheap and never below PLD, so it brackets the answer first.
+    Renyi DP is cheap and rarely below PLD, so it brackets the answer first.
 
     Raises:
         ValueError: not even a noise multiplier of 1000 stays within epsilon.
@@ -102,6 +103,8 @@ def calibrate(charges_at: Callable[[float], list[Charge]], *, epsilon: float, de
         high *= 1.25
         if high > MOST_NOISE:
             raise ValueError(f"no noise multiplier below {MOST_NOISE:.0f} stays within epsilon {epsilon}")
+    while pld_epsilon(charges_at(high), delta) > epsilon:
+        high *= 1.25
     low = high / 4
     while high - low > PRECISION:
         middle = (low + high) / 2

@@ -34,7 +34,7 @@ class Refused(Settings):
     """A refusal that depends on settings, requests and the ledger only: a code of `foundation/errors.py`."""
 
     kind: Literal["refused"] = "refused"
-    code: Annotated[str, Field(pattern=r"^FP-\d{3}$")]
+    code: Annotated[str, Field(pattern=r"^FP-[0-9]{3}$")]
 
 
 class Unavailable(Settings):

@@ -24,12 +24,12 @@ def clipped_sum(contributions: NDArray[np.floating], clipping_norm: float) -> Bo
     """Returns the sum of contributions of shape (n_subjects, d), one row per data subject, each clipped.
 
     | no subjects -> zeros | norm <= bound -> unchanged | norm > bound -> scaled to the bound |
-    | norm = 0 -> unchanged | nan or infinity in a row -> the row is zeroed and counted |
+    | norm = 0 -> unchanged | the norm is nan or infinite -> the row is zeroed and counted |
     """
     require.positive(clipping_norm=clipping_norm)
     rows = np.asarray(contributions, dtype=np.float64)
-    usable = np.asarray(np.isfinite(rows).all(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        usable = np.asarray(np.isfinite(np.linalg.norm(rows, axis=1)))
     rows = np.where(usable[:, None], rows, 0.0)
-    norms = np.linalg.norm(rows, axis=1)
-    factors = np.minimum(1.0, clipping_norm / np.maximum(norms, np.finfo(np.float64).tiny))
+    factors = clipping_norm / np.maximum(np.linalg.norm(rows, axis=1), clipping_norm)
     return BoundedSum(factors @ rows, clipping_norm, int((~usable).sum()))

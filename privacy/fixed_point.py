@@ -45,9 +45,10 @@ def to_words(values: NDArray[np.floating], grid: Grid) -> Words:
     Raises:
         ValueError: a value is not finite.
     """
-    scaled = np.asarray(values, dtype=np.float64) / grid.step
-    if not np.isfinite(scaled).all():
+    if not np.isfinite(values).all():
         raise ValueError("values must be finite")
+    with np.errstate(over="ignore"):
+        scaled = np.asarray(values, dtype=np.float64) / grid.step
     bound = np.nextafter(float(grid.largest), 0.0)
     integers = np.rint(np.clip(scaled, -bound, bound)).astype(np.int64)
     return integers.astype(f"<i{grid.word_bits // 8}").view(grid.unsigned)

@@ -19,7 +19,7 @@ from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, 
 
 from foundation import canonical
 from foundation.database import metadata
-from foundation.errors import BudgetExceeded, LedgerBroken, RunClosed
+from foundation.errors import BudgetExceeded, LedgerBroken, RequestConflict, RunClosed
 from privacy.accounting import Spent, spent
 from privacy.budget import PERIOD_DAYS, Limit
 from privacy.events import RELATION, UNIT, Charge
@@ -146,10 +146,13 @@ def reserve(
     Raises:
         BudgetExceeded: spent, reserved and asked together would exceed the limit.
         RunClosed: the run's reservation was closed.
+        RequestConflict: the run reserved something else.
     """
     if (known := _reservation(connection, run, population)) is not None:
         if not known.open:
             raise RunClosed(f"run {run[:8]}")
+        if (known.plan, known.controller, known.charges) != (plan, controller, _written(charges)):
+            raise RequestConflict(f"run {run[:8]}", why="it began with another plan")
         return
     worst = forecast(
         connection,
@@ -165,10 +168,14 @@ def reserve(
             f"population {population}: epsilon {worst:.3f} needed, "
             f"the limit is {limit.epsilon:g} per {PERIOD_DAYS} days"
         )
-    body = json.dumps([asdict(each) for each in charges], sort_keys=True)
     connection.execute(
         reservations.insert().values(
-            run=run, population=population, controller=controller, plan=plan, charges=body, open=1
+            run=run,
+            population=population,
+            controller=controller,
+            plan=plan,
+            charges=_written(charges),
+            open=1,
         )
     )
 
@@ -274,6 +281,10 @@ def _reservation(connection: Connection, run: str, population: str) -> Any | Non
     return connection.execute(
         select(reservations).where(reservations.c.run == run, reservations.c.population == population)
     ).one_or_none()
+
+
+def _written(charges: list[Charge]) -> str:
+    return json.dumps([asdict(each) for each in charges], sort_keys=True)
 
 
 def _charges(body: str) -> list[Charge]:

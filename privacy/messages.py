@@ -11,14 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from foundation import canonical
-from foundation.errors import ReleaseInconsistent, RequestUnknown
+from foundation.errors import FedprofileError, ReleaseInconsistent, RequestUnknown
 from privacy.centre_notices import Closed, Refused, Unavailable, Welcome
 from privacy.release import Analyse, Close, Evaluate, Hello, Release, Train
+
+Header = TypeVar("Header", bound=BaseModel)
 
 MOST_HEADER_BYTES = 1 << 16
 MOST_BLOB_BYTES = 1 << 28
@@ -60,12 +62,8 @@ def read_request(frame: bytes) -> Asked:
     Raises:
         RequestUnknown: it is not one of the closed set, or is too large.
     """
-    try:
-        header, blob = _split(frame)
-        request = _REQUESTS.validate_python(header)
-    except (ValueError, ValidationError):
-        raise RequestUnknown("a request was not understood") from None
-    return Asked(request, blob, hashlib.sha256(frame).hexdigest())
+    header, blob = _parsed(frame, _REQUESTS, RequestUnknown("a request was not understood"))
+    return Asked(header, blob, hashlib.sha256(frame).hexdigest())
 
 
 def read_answer(frame: bytes) -> Answered:
@@ -74,11 +72,20 @@ def read_answer(frame: bytes) -> Answered:
     Raises:
         ReleaseInconsistent: it is not one of the closed set, or is too large.
     """
+    return Answered(*_parsed(frame, _ANSWERS, ReleaseInconsistent("a region's answer was not understood")))
+
+
+def _parsed(frame: bytes, members: TypeAdapter[Header], refusal: FedprofileError) -> tuple[Header, bytes]:
+    """Returns the one member whose frame this is, byte for byte; raises refusal for anything else."""
     try:
         header, blob = _split(frame)
-        return Answered(_ANSWERS.validate_python(header), blob)
-    except (ValueError, ValidationError):
-        raise ReleaseInconsistent("a region's answer was not understood") from None
+        member = members.validate_python(header)
+        exact = to_bytes(member, blob) == frame
+    except (ValueError, TypeError, RecursionError, ValidationError):
+        raise refusal from None
+    if not exact:
+        raise refusal
+    return member, blob
 
 
 def _split(frame: bytes) -> tuple[dict[str, Any], bytes]:
@@ -87,6 +94,6 @@ def _split(frame: bytes) -> tuple[dict[str, Any], bytes]:
     if not 0 < length <= MOST_HEADER_BYTES or len(text) != length or len(blob) > MOST_BLOB_BYTES:
         raise ValueError("sizes")
     header = json.loads(text)
-    if not isinstance(header, dict) or canonical.encode(header) != text:
-        raise ValueError("not canonical")
+    if not isinstance(header, dict):
+        raise TypeError("not an object")
     return header, blob

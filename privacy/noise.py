@@ -19,7 +19,7 @@ from privacy.clipping import BoundedSum
 
 KEY_BYTES = 16
 SPARSE_RATE = 0.1
-_ODD_BITS = 53
+_ODD_BITS = 52
 
 
 class CryptographicStream:

@@ -8,11 +8,12 @@ Does not hold what a region decides for itself (its policy, its sources): see `c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -32,6 +33,7 @@ TRAIN, HOLDOUT = "train", "holdout"
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 WholeDays = Annotated[int, Field(ge=1, le=3650)]
 
@@ -44,6 +46,11 @@ def _round_number(size: int) -> int:
 
 
 PublicSize = Annotated[int, Field(ge=10), AfterValidator(_round_number)]
+
+
+def _by_name(tasks: dict[str, Any]) -> dict[str, Any]:
+    """Heads, labels and blocks follow the tasks' order, so one digest must mean one order."""
+    return dict(sorted(tasks.items()))
 
 
 class NoEvent(Settings):
@@ -109,8 +116,8 @@ class NumericColumn(Settings):
 
     kind: Literal["numeric"]
     name: str
-    low: float
-    high: float
+    low: Finite
+    high: Finite
     scale: Scale = "linear"
 
     @model_validator(mode="after")
@@ -128,6 +135,12 @@ class CategoryColumn(Settings):
     kind: Literal["category"]
     name: str
     values: Annotated[list[bool | int | str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({(type(value), value) for value in self.values}) != len(self.values):
+            raise ValueError("a value is named twice")
+        return self
 
 
 TableColumn = Annotated[NumericColumn | CategoryColumn, Field(discriminator="kind")]
@@ -149,6 +162,8 @@ class Inputs(Settings):
             raise ValueError("a feature is named twice")
         if bool(self.catalogue) == bool(self.columns):
             raise ValueError("name features from the catalogue, or columns, not both and not neither")
+        if self.columns and not any(isinstance(column, NumericColumn) for column in self.columns):
+            raise ValueError("name at least one numeric column")
         constant = [name for name in self.catalogue if CATALOGUE[name].region_constant]
         if constant:
             raise ValueError(f"constant inside a region, not for a shared model: {', '.join(constant)}")
@@ -210,7 +225,7 @@ class Evaluation(Settings):
     noise_multiplier: Positive
     bins: Annotated[int, Field(ge=2, le=100)] = 10
     logit_range: Positive = 4.0
-    logit_centre: Annotated[float, Field(allow_inf_nan=False)] = 0.0
+    logit_centre: Finite = 0.0
     told_alone_at: Annotated[int, Field(ge=1)] = 300
     spare_attempts: Annotated[int, Field(ge=0)] = 0
 
@@ -234,7 +249,7 @@ class Federation(Settings):
     spare_attempts: Annotated[int, Field(ge=0)] = 1
     hello_seconds: Positive = 60.0
     round_seconds: Positive = 300.0
-    slot_seconds: Annotated[float, Field(ge=0)] = 0.0
+    slot_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class RegionShare(Settings):
@@ -279,7 +294,7 @@ class Plan(Settings):
     name: Slug
     purpose: Slug
     controller: Slug
-    tasks: Annotated[dict[Slug, Task], Field(min_length=1)]
+    tasks: Annotated[dict[Slug, Task], Field(min_length=1), AfterValidator(_by_name)]
     data: Annotated[EventData | SubjectData, Field(discriminator="shape")]
     inputs: Inputs
     normalisation: Normalisation
@@ -315,7 +330,13 @@ class Plan(Settings):
             canonical.decimals({"protocol": PROTOCOL, "plan": settings, "features": definitions})
         )
 
-    @cached_property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without the digest of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("digest", None)
+        return copied
+
+    @property
     def features(self) -> tuple[Feature, ...]:
         """The catalogue entries that the inputs name, in order; empty for subject data."""
         return tuple(CATALOGUE[name] for name in self.inputs.catalogue)

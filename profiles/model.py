@@ -37,7 +37,14 @@ def parameters_of(model: nn.Module) -> NDArray[np.float32]:
 
 
 def set_parameters(model: nn.Module, values: NDArray[np.float32]) -> None:
-    """Sets all parameters from one vector of the right length."""
+    """Sets all parameters from one vector.
+
+    Raises:
+        ValueError: the vector has not as many values as the model.
+    """
+    wanted = sum(parameter.numel() for parameter in model.parameters())
+    if len(values) != wanted:
+        raise ValueError(f"the model has {wanted} parameters, got {len(values)}")
     vector_to_parameters(torch.from_numpy(values.astype(np.float32)), model.parameters())
 
 

@@ -13,14 +13,17 @@ from privacy.centre_notices import Unavailable
 from privacy.messages import to_bytes
 
 UNAVAILABLE = to_bytes(Unavailable())
-SECRET = "SECRET-ROW"
+ROW = "SECRET-ROW"
 
 
 class Answering:
+    """A link that gives one answer, or fails."""
+
     def __init__(self, answer):
         self.given, self.asked = answer, []
 
     def answer(self, frame):
+        """Keeps what was asked."""
         self.asked.append(frame)
         if isinstance(self.given, BaseException):
             raise self.given
@@ -29,7 +32,7 @@ class Answering:
 
 @pytest.fixture
 def reply_of(monkeypatch):
-    for name, value in (("task_id", 1), ("run_id", 1), ("node_id", 1)):
+    for name, value in (("_task_id", 1), ("_run_id", 1), ("_node_id", 1)):
         monkeypatch.setattr(TaskIdentity, name, value)
 
     def asked(link, content):
@@ -47,7 +50,7 @@ def test_an_answers_bytes_are_carried_as_they_are():
     assert link.asked == [b"frame"]
 
 
-@pytest.mark.parametrize("error", [ValueError(SECRET), OSError(SECRET), MemoryError(SECRET), KeyError(SECRET)])
+@pytest.mark.parametrize("error", [ValueError(ROW), OSError(ROW), MemoryError(ROW), KeyError(ROW)])
 def test_a_link_that_fails_is_unavailable(error):
     assert carry(Answering(error), b"") == UNAVAILABLE
 
@@ -64,12 +67,12 @@ def test_a_reply_is_one_record_with_one_field(reply_of):
     assert dict(reply.content.config_records[RECORD]) == {FRAME: b"sealed"}
 
 
-@pytest.mark.parametrize("error", [ValueError(SECRET), RuntimeError(SECRET)])
+@pytest.mark.parametrize("error", [ValueError(ROW), RuntimeError(ROW)])
 def test_an_error_in_the_link_never_reaches_flower_as_text(reply_of, error, caplog, capfd):
     reply = reply_of(Answering(error), b"frame")
     assert not reply.has_error()
     assert reply.content.config_records[RECORD][FRAME] == UNAVAILABLE
-    assert SECRET not in str(reply.content) + str(reply.metadata) + caplog.text + "".join(capfd.readouterr())
+    assert ROW not in str(reply.content) + str(reply.metadata) + caplog.text + "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("content", ["text", 7, [b"a", b"b"]])
@@ -79,7 +82,8 @@ def test_a_frame_that_is_not_bytes_is_asked_as_an_empty_one(reply_of, content):
     assert link.asked == [b""]
 
 
-def test_nodes_keep_no_state(reply_of):
+@pytest.mark.usefixtures("reply_of")
+def test_nodes_keep_no_state():
     app = client_app(lambda _: Answering(b"sealed"))
     message = Message(RecordDict({RECORD: ConfigRecord({FRAME: b"frame"})}), 2, "query")
     context = Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config={})

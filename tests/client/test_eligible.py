@@ -11,8 +11,7 @@ import pytest
 from client.eligible import EligibleSets
 from client.folder import make_folder, open_folder
 from client.store import Store
-from compliance.consent import ConsentRecord, ConsentState
-from foundation.errors import GateFailed, NoLawfulBasis
+from foundation.errors import FedprofileError, GateFailed, NoLawfulBasis, SourceMissing
 from profiles.quality import judge
 
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -127,14 +126,48 @@ def test_consent_without_any_record_permits_nobody(small, tmp_path):
         assert len(people.of(small.plan, "train", NOW).subjects) == 0
 
 
-def test_rows_are_read_once_and_people_judged_each_time(small, tmp_path, monkeypatch):
-    with sets(small, tmp_path / "eu") as people:
+def test_rows_are_read_once_and_people_judged_whenever_the_records_are_written(small, tmp_path, monkeypatch):
+    consents(small)
+    with sets(small, tmp_path / "eu", kind="consent") as people:
         people.of(small.plan, "train", NOW)
         monkeypatch.setattr(people.store, "snapshot", None)
-        refused = (ConsentRecord("eu-1", ConsentState.OPTED_OUT, NOW),)
-        monkeypatch.setattr(people.store, "consent_records", lambda *_: refused)
+        consents(small, ("eu-1", "opted_out", "2026-01-15 11:00:00"))
         both = [people.of(small.plan, each, NOW).subjects for each in ("train", "holdout")]
     assert "eu-1" not in np.concatenate(both)
+
+
+def test_a_judgement_is_not_kept_past_the_next_record_that_begins_or_ends(small, tmp_path):
+    consents(
+        small, ("eu-1", "withdrawn", "2026-01-15 12:00:10"), ("eu-2", "withdrawn", "2026-01-15 12:00:20")
+    )
+    with sets(small, tmp_path / "eu", kind="consent") as people:
+        seen = [
+            {
+                str(each)
+                for side in ("train", "holdout")
+                for each in people.of(small.plan, side, NOW + timedelta(seconds=later)).subjects
+            }
+            for later in (0, 9.9, 10, 19.9, 20, 5)
+        ]
+    assert [400 - len(each) for each in seen] == [0, 0, 1, 1, 2, 0]
+
+
+def test_missing_records_are_an_error_and_never_everyone(small, tmp_path):
+    consents(small)
+    with sets(small, tmp_path / "eu", kind="legitimate_interests") as people:
+        people.of(small.plan, "train", NOW)
+        (small.folder / "consents.csv").unlink()
+        with pytest.raises(SourceMissing):
+            people.of(small.plan, "train", NOW)
+
+
+def test_a_cut_file_of_records_is_an_error_and_never_everyone(small, tmp_path):
+    consents(small)
+    with sets(small, tmp_path / "eu", kind="legitimate_interests") as people:
+        people.of(small.plan, "train", NOW)
+        (small.folder / "consents.csv").write_text("person,purpose\neu-1,retention\n")
+        with pytest.raises(FedprofileError):
+            people.of(small.plan, "train", NOW)
 
 
 def test_a_purpose_without_a_basis_has_nobody(small, tmp_path):

@@ -19,6 +19,7 @@ class Silence:
         self.counts = []
 
     def normals(self, count):
+        """Returns zeros."""
         self.counts.append(count)
         return np.zeros(count)
 

@@ -104,7 +104,7 @@ def test_settings_with_faults_leave_no_file_behind(tmp_path, manifest, broken, t
     texts = {"manifest": manifest, "policy": POLICY} | {broken: text}
     with pytest.raises(SettingsInvalid):
         make_folder(tmp_path / "eu", **texts)
-    assert [path for path in (tmp_path / "eu").rglob("*")] == []
+    assert list((tmp_path / "eu").rglob("*")) == []
     make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
     with open_folder(tmp_path / "eu") as folder:
         assert folder.region == "eu"
@@ -126,9 +126,10 @@ def test_a_half_made_folder_is_not_opened(tmp_path, manifest, monkeypatch, place
     def full(*_, **__):
         raise OSError(28, "disk full")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="disk full"):
+    with monkeypatch.context() as patched:
         patched.setattr(client.folder, place, full)
-        make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
+        with pytest.raises(OSError, match="disk full"):
+            make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
     with pytest.raises(FolderUnknown), open_folder(tmp_path / "eu"):
         pass
 

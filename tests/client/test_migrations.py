@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-import client.vault  # noqa: F401 - every table of a region's folder is declared by what the vault imports
+import client.folder
+import client.vault
 from client.folder import _upgrade, open_folder
 from foundation.database import metadata, open_database
 
@@ -52,10 +55,6 @@ def test_upgrading_twice_changes_nothing(engine):
 
 
 def test_there_is_one_line_of_migrations(eu_folder):
-    from pathlib import Path  # noqa: PLC0415
-
-    import client.folder  # noqa: PLC0415
-
     scripts = ScriptDirectory(Path(client.folder.__file__).parent / "migrations")
     assert len(scripts.get_heads()) == 1
     with open_folder(eu_folder) as folder, folder.engine.begin() as connection:

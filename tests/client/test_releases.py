@@ -25,10 +25,12 @@ class Silence:
         self.drawn = []
 
     def normals(self, count):
+        """Returns zeros."""
         self.drawn.append(("normals", count))
         return np.zeros(count)
 
     def poisson_sample(self, population, rate):
+        """Returns everyone."""
         self.drawn.append(("sample", rate))
         return np.arange(population)
 
@@ -58,7 +60,10 @@ def not_contributing(plan):
 
 def vector(plan, request, who, stream=None):
     given = b"" if request.kind == "analyse" else blob(plan)
-    return releases.vector_of(plan, request, given, region="eu", people=who, stream=stream or Silence())[0]
+    kept = releases.ScaledRows()
+    stream = Silence() if stream is None else stream
+    made, _ = releases.vector_of(plan, request, given, region="eu", people=who, kept=kept, stream=stream)
+    return made
 
 
 def test_each_request_reads_one_population():
@@ -132,6 +137,15 @@ def test_inputs_are_numbers_then_categories(small):
     rows = releases.scaled_rows(small.plan, who, releases.values_of(small.plan, blob(small.plan))[0])
     np.testing.assert_allclose(rows.inputs[:, :2], 2 * who.positions - 1, atol=1e-6)
     assert (rows.inputs[:, 2:] == who.categories).all()
+
+
+def test_scaled_rows_are_kept_for_the_same_people_and_scale_only(small):
+    kept, who, scale = releases.ScaledRows(), people(7), releases.values_of(small.plan, blob(small.plan))[0]
+    first = kept.of(small.plan, "train", who, scale)
+    assert kept.of(small.plan, "train", who, scale.copy()) is first
+    assert (kept.of(small.plan, "train", who, scale / 2).inputs != first.inputs).any()
+    other = people(7, seed=9)
+    assert (kept.of(small.plan, "train", other, scale / 2).labels == other.labels).all()
 
 
 def fit(plan, request, given, least_cohort=2):

@@ -80,7 +80,9 @@ SLOTS = st.builds(
     st.integers(0, 1),
     st.sampled_from(["analyse", "train"]),
 )
-STEPS = st.tuples(SLOTS, st.sampled_from(["d1", "d2"]), st.sampled_from(["charge", "seal", "refuse", "crash"]))
+STEPS = st.tuples(
+    SLOTS, st.sampled_from(["d1", "d2"]), st.sampled_from(["charge", "seal", "refuse", "crash"])
+)
 
 
 @settings(max_examples=40, deadline=None)

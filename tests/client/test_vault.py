@@ -1,4 +1,4 @@
-"""The vault's numbered order: what it answers, what it refuses, what it charges, and what it keeps at home."""
+"""The vault's numbered order: what it answers, refuses, charges, and keeps at home."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from profiles.quality import judge
 NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 RUN, NEWER = "a" * 32, "b" * 32
 COHORT = ("eu", "sea", "us")
-SECRET = "SECRET-ROW"
+ROW = "SECRET-ROW"
 
 
 class PowerCut(BaseException):
@@ -126,6 +126,13 @@ def regional_receipts(vault):
     with vault.folder.engine.begin() as connection:
         rows = connection.execute(select(requests.c.regional_receipt).order_by("round")).all()
     return [json.loads(row.regional_receipt[32:]) for row in rows if row.regional_receipt is not None]
+
+
+def raising(error):
+    def raise_it(*_, **__):
+        raise error
+
+    return raise_it
 
 
 def counting(monkeypatch):
@@ -250,12 +257,9 @@ def test_a_refused_slot_stays_refused_even_for_a_request_that_would_do(eu_vault,
 def test_a_charge_that_lost_its_answer_is_counted_once_logged_once_and_never_answered(
     eu_folder, small, monkeypatch
 ):
-    def cut(*_, **__):
-        raise PowerCut
-
     with vault_on(eu_folder, small.plan) as vault:
         vault.answer(hello(small.plan))
-        monkeypatch.setattr(request_journal, "seal", cut)
+        monkeypatch.setattr(request_journal, "seal", raising(PowerCut()))
         with pytest.raises(PowerCut):
             vault.answer(train(small.plan))
         monkeypatch.undo()
@@ -272,9 +276,10 @@ def test_a_charge_that_lost_its_answer_is_counted_once_logged_once_and_never_ans
 def test_a_lost_charge_leaves_the_next_attempt_to_the_plans_spare_one(eu_folder, small, monkeypatch):
     with vault_on(eu_folder, small.plan) as vault:
         vault.answer(hello(small.plan))
-        with monkeypatch.context() as patched, pytest.raises(PowerCut):
-            patched.setattr(request_journal, "seal", lambda *_, **__: (_ for _ in ()).throw(PowerCut))
-            vault.answer(analyse(small.plan))
+        with monkeypatch.context() as patched:
+            patched.setattr(request_journal, "seal", raising(PowerCut()))
+            with pytest.raises(PowerCut):
+                vault.answer(analyse(small.plan))
     with vault_on(eu_folder) as vault:
         assert told(vault.answer(analyse(small.plan, attempt=1))) == "release"
         assert told(vault.answer(analyse(small.plan, attempt=2))) == "FP-302"
@@ -291,7 +296,11 @@ def mutated(frame):
         text = json.dumps(changed, sort_keys=True, separators=(",", ":")).encode()
         return len(text).to_bytes(4, "big") + text + blob
 
-    yield from (made({k: v for k, v in header.items() if k != name}) for name in header if name not in {"step", "protocol"})
+    yield from (
+        made({k: v for k, v in header.items() if k != name})
+        for name in header
+        if name not in {"step", "protocol"}
+    )
     yield made(header | {"more": 1})
     yield made(header | {"kind": "dump"})
     yield made(header | {"protocol": 2})
@@ -348,7 +357,7 @@ NOT_OF_THE_PLAN = {
 }
 
 
-@pytest.mark.parametrize("ask, changes", NOT_OF_THE_PLAN.values(), ids=NOT_OF_THE_PLAN)
+@pytest.mark.parametrize(("ask", "changes"), NOT_OF_THE_PLAN.values(), ids=NOT_OF_THE_PLAN)
 def test_a_request_that_is_not_the_plans_is_refused_uncharged(eu_vault, small, ask, changes):
     eu_vault.answer(hello(small.plan))
     assert told(eu_vault.answer(ask(small.plan, **changes))) == "FP-307"
@@ -487,7 +496,7 @@ def test_a_region_that_does_not_contribute_sends_zeros_uncharged(eu_vault, small
 # What depends on data stays at home
 
 
-def failing_gate(vault, *_):
+def failing_gate(*_):
     return (judge("missing_subject", "people", 3, rows=400),)
 
 
@@ -542,7 +551,7 @@ def test_a_purpose_without_a_lawful_basis_is_unavailable(eu_vault, small):
 def test_a_data_dependent_refusal_lengthens_the_border_log_as_an_answer_does(eu_vault, small, monkeypatch):
     eu_vault.answer(hello(small.plan))
     before = len(log(eu_vault))
-    monkeypatch.setattr(EligibleSets, "of", raising(FedprofileError(SECRET)))
+    monkeypatch.setattr(EligibleSets, "of", raising(FedprofileError(ROW)))
     refused = eu_vault.answer(train(small.plan))
     assert told(refused) == "unavailable"
     assert len(log(eu_vault)) == before + 1
@@ -551,14 +560,7 @@ def test_a_data_dependent_refusal_lengthens_the_border_log_as_an_answer_does(eu_
     assert eu_vault.answer(train(small.plan)) == refused
 
 
-def raising(error):
-    def raise_it(*_, **__):
-        raise error
-
-    return raise_it
-
-
-@pytest.mark.parametrize("error", [ValueError(SECRET), FedprofileError(SECRET)], ids=["foreign", "own"])
+@pytest.mark.parametrize("error", [ValueError(ROW), FedprofileError(ROW)], ids=["foreign", "own"])
 @pytest.mark.parametrize(
     "place",
     [
@@ -571,8 +573,8 @@ def raising(error):
     ],
     ids=lambda place: place[1],
 )
-def test_the_text_of_an_error_reaches_no_answer_no_database_and_no_log(  # noqa: PLR0913, PLR0917
-    eu_vault, small, monkeypatch, caplog, capfd, place, error
+def test_the_text_of_an_error_reaches_no_answer_no_database_and_no_log(
+    *, eu_vault, small, monkeypatch, caplog, capfd, place, error
 ):
     caplog.set_level(logging.DEBUG)
     if place[1] not in {"gates", "snapshot", "consent_records"}:
@@ -581,17 +583,17 @@ def test_the_text_of_an_error_reaches_no_answer_no_database_and_no_log(  # noqa:
     answers = [eu_vault.answer(frame) for frame in whole_run(small.plan)[:4]]
     monkeypatch.undo()
     assert "unavailable" in [told(answer) for answer in answers]
-    assert SECRET.encode() not in b"".join(answers)
+    assert ROW.encode() not in b"".join(answers)
     state = b"".join(path.read_bytes() for path in eu_vault.folder.path.rglob("*") if path.is_file())
-    assert SECRET.encode() not in state
-    assert SECRET not in caplog.text
-    assert SECRET not in "".join(capfd.readouterr())
+    assert ROW.encode() not in state
+    assert ROW not in caplog.text
+    assert ROW not in "".join(capfd.readouterr())
 
 
 def test_a_fault_after_the_charge_costs_budget_once_and_is_never_answered(eu_vault, small, monkeypatch):
     eu_vault.answer(hello(small.plan))
     with monkeypatch.context() as patched:
-        patched.setattr(client.vault, "vector_of", raising(ValueError(SECRET)))
+        patched.setattr(client.vault, "vector_of", raising(ValueError(ROW)))
         assert told(eu_vault.answer(train(small.plan))) == "unavailable"
     assert told(eu_vault.answer(train(small.plan))) in {"FP-308", "unavailable"}
     assert charges(eu_vault) == ["count", "training"]
@@ -664,14 +666,17 @@ def test_a_database_that_cannot_grow_answers_unavailable_and_stays_whole(eu_fold
 
 def test_a_models_folder_that_cannot_be_written_is_unavailable(eu_vault, small, monkeypatch):
     eu_vault.answer(hello(small.plan))
-    monkeypatch.setattr(model_store.files, "write_atomically", raising(OSError(28, SECRET)))
+    monkeypatch.setattr(model_store.files, "write_atomically", raising(OSError(28, ROW)))
     assert told(eu_vault.answer(evaluate(small.plan))) == "unavailable"
 
 
 @pytest.mark.parametrize(
     ("statement", "error"),
     [
-        ("UPDATE ledger_entry SET body = CAST(replace(body, '6.0', '9.0') AS BLOB) WHERE sequence = 2", LedgerBroken),
+        (
+            "UPDATE ledger_entry SET body = CAST(replace(body, '6.0', '9.0') AS BLOB) WHERE sequence = 2",
+            LedgerBroken,
+        ),
         ("UPDATE ledger_entry SET releases = 0", LedgerBroken),
         ("DELETE FROM ledger_entry WHERE sequence = 1", LedgerBroken),
         ("UPDATE log_leaf SET entry = x'7b7d' WHERE place = 1", LogBroken),

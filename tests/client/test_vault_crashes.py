@@ -47,6 +47,7 @@ class Cut:
         self.at, self.passed = at, 0
 
     def __call__(self, *_, **__):
+        """Passes a point, or dies there."""
         self.passed += 1
         if self.passed == self.at:
             raise Crash
@@ -80,12 +81,19 @@ class Region:
 
     @contextmanager
     def open(self, path):
+        """Opens a vault on the folder at path."""
         with open_folder(path) as folder:
             if self._store is None:
                 self._store = Store(folder.manifest, base=folder.base)
                 self._warm = EligibleSets(folder, self._store)
-            kept = (self._warm._snapshots, self._warm._masks, self._warm._passed)
-            yield Vault(folder, EligibleSets(folder, self._store, *kept), IdentitySeal(), lambda: NOW)
+            people = EligibleSets(
+                folder,
+                self._store,
+                _snapshots=self._warm._snapshots,
+                _masks=self._warm._masks,
+                _passed=self._warm._passed,
+            )
+            yield Vault(folder, people, IdentitySeal(), lambda: NOW)
 
 
 def dies(region, path, frame, at, monkeypatch):

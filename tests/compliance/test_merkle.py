@@ -114,6 +114,15 @@ def test_a_path_of_another_length_does_not_hold(size, data):
     assert not path or not included(leaf, index, size, path[:-1], head)
 
 
+@given(st.integers(1, 40), st.integers(1, 400), st.data())
+def test_a_path_that_is_too_short_for_the_size_told_does_not_hold(size, more, data):
+    entries = [bytes([number]) for number in range(size)]
+    fetch, index = tree(entries).__getitem__, data.draw(st.integers(0, size - 1))
+    path, head = inclusion_proof(index, size, fetch), root(size, fetch)
+    grown = (size + more - 1).bit_length() > (size - 1).bit_length()
+    assert not (grown and included(leaf_hash(entries[index]), index, size + more, path, head))
+
+
 def test_a_node_is_not_taken_for_a_leaf():
     one, other = leaf_hash(b"a"), leaf_hash(b"b")
     assert leaf_hash(one + other) != node_hash(one, other)

@@ -137,8 +137,11 @@ def test_a_grid_is_a_public_part_of_the_noise(plan, regions):
 
 
 def test_the_grid_of_training_is_a_part_of_the_least_noise_of_one_step():
-    # eu: .5 / (.02 * 4000), us: .3 / (.02 * 2400), sea: .2 / (.02 * 1600); times rate .5, norm 1, noise 1.96.
-    assert release_grid(PLAN, "train", 3).step * 65_536 == pytest.approx(0.5 * 1.96 * 0.00625, rel=1e-12)
+    # Weight over expected batch: eu .5 / (.02 * 4000), us .3 / (.02 * 4800), sea .2 / (.02 * 800).
+    sizes = {"eu": 5000, "us": 6000, "sea": 1000}
+    regions = {name: share | {"public_size": sizes[name]} for name, share in FORM["regions"].items()}
+    grid = release_grid(Plan.model_validate(FORM | {"regions": regions}), "train", 3)
+    assert grid.step * 65_536 == pytest.approx(0.5 * 1.96 * 0.3 / 96, rel=1e-12)
 
 
 @given(plans())

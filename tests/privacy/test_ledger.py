@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import select, text
 
 from foundation.database import metadata, open_database
-from foundation.errors import BudgetExceeded, LedgerBroken, RunClosed
+from foundation.errors import BudgetExceeded, LedgerBroken, RequestConflict, RunClosed
 from privacy import ledger
 from privacy.accounting import pld_epsilon, renyi_epsilon
 from privacy.budget import PERIOD_DAYS, Limit
@@ -407,7 +407,7 @@ class LedgerRules(RuleBasedStateMachine):
         if self.reserved.get((number, population), (controller,))[0] != controller:
             return
         asked = [Charge("training", noise, 1.0, count), Charge("count", 30.0, 1.0, 1)]
-        with self.engine.begin() as connection, contextlib.suppress(BudgetExceeded, RunClosed):
+        with self.engine.begin() as connection, contextlib.suppress(BudgetExceeded, RequestConflict, RunClosed):
             reserve(
                 connection,
                 number,

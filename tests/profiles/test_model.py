@@ -46,9 +46,10 @@ def test_the_order_is_trunk_then_heads_in_the_order_of_the_tasks():
                      "heads.t1.bias"]  # fmt: skip
 
 
-def test_a_vector_too_short_is_refused():
-    with pytest.raises(RuntimeError):
-        set_parameters(model(), np.zeros(3, np.float32))
+@pytest.mark.parametrize("length", [3, 1000])
+def test_a_vector_of_another_length_is_refused(length):
+    with pytest.raises(ValueError, match="parameters"):
+        set_parameters(model(), np.zeros(length, np.float32))
 
 
 @given(SHAPES)
