@@ -20,8 +20,11 @@ def client_app(link_of: Callable[[Context], Link]) -> ClientApp:
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
-        frame = message.content.config_records[RECORD][FRAME]
-        answer = carry(link_of(context), frame if isinstance(frame, bytes) else b"")
+        def ask() -> bytes:
+            frame = message.content.config_records[RECORD][FRAME]
+            return link_of(context).answer(frame if isinstance(frame, bytes) else b"")
+
+        answer = carry(ask)
         return Message(RecordDict({RECORD: ConfigRecord({FRAME: answer})}), reply_to=message)
 
     return app

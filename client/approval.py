@@ -57,7 +57,10 @@ def approved(connection: Connection, digest: str) -> Plan:
     row = connection.execute(select(approvals).filter_by(digest=digest)).one_or_none()
     if row is None or row.withdrawn_at is not None:
         raise PlanNotApproved(f"plan {digest[:12]}")
-    return _parsed(row.plan)
+    plan = _parsed(row.plan)
+    if plan.digest != digest:
+        raise PlanNotApproved(f"plan {digest[:12]}", why="what was approved now means something else")
+    return plan
 
 
 @lru_cache(maxsize=16)

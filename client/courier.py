@@ -5,6 +5,7 @@ A vault that fails or does not answer becomes the notice `unavailable`; no text 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from privacy.centre_notices import Unavailable
@@ -19,9 +20,9 @@ class Link(Protocol):
         ...
 
 
-def carry(link: Link, frame: bytes) -> bytes:
-    """Returns the vault's answer to frame, or `unavailable`."""
+def carry(ask: Callable[[], bytes]) -> bytes:
+    """Returns the answer that ask gets from the vault, or `unavailable`."""
     try:
-        return link.answer(frame)
+        return ask()
     except Exception:  # noqa: BLE001 - Flower would send the exception's text to the centre
         return to_bytes(Unavailable())

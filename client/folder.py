@@ -12,6 +12,7 @@ region or a simulation, and its hold-out rule) is fixed for its life.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,13 +29,16 @@ from client.manifest import Manifest
 from client.settings import Policy
 from foundation import files
 from foundation.database import open_database
-from foundation.errors import FolderMismatch, FolderUnknown
+from foundation.errors import FolderMismatch, FolderUnknown, UsageWrong
 from foundation.keys import RegionKeys, load_keys, make_keys
-from foundation.toml_file import load
+from foundation.toml_file import load, parse, validate
 
 Origin = Literal["real", "simulation"]
 
 MANIFEST, POLICY, STATE, MODELS, KEYS = "region.toml", "policy.toml", "state.sqlite", "models", "keys"
+PARTS = (MANIFEST, POLICY, STATE, f"{STATE}-wal", f"{STATE}-shm", MODELS, KEYS)
+MAKING = ".making"
+"""Stands in the folder until it is made to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +72,24 @@ def make_folder(
 ) -> None:
     """Makes a region folder from the texts of its two settings files, with fresh keys.
 
+    `base` is where relative paths in the manifest start, the folder itself by default; `fold` is for
+    simulations. A folder that a crash left half made is made again.
+
     Raises:
-        FolderUnknown: there is a region folder already.
-        SettingsInvalid: a settings file has faults; nothing stays behind.
+        FolderUnknown: there is a region folder, or a part of one, already.
+        SettingsInvalid: a settings file has faults; nothing is written.
+        UsageWrong: a fold for a real region.
     """
-    if (path / MANIFEST).exists():
-        raise FolderUnknown(f"{path} is a region folder already", do="choose another folder")
+    if origin == "real" and fold is not None:
+        raise UsageWrong("a real region's hold-out is keyed", why="folds are for simulations")
+    for text, model, name in ((manifest, Manifest, MANIFEST), (policy, Policy, POLICY)):
+        validate(parse(text, path / name), model, path / name, text=text)
+    _clear(path)
     path.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE_FOLDER)
-    written = [path / POLICY, path / MANIFEST]
-    try:
-        files.write_atomically(path / POLICY, policy.encode())
-        files.write_atomically(path / MANIFEST, manifest.encode())
-        load(path / POLICY, Policy)
-        load(path / MANIFEST, Manifest)
-    except BaseException:
-        for each in written:
-            each.unlink(missing_ok=True)
-        raise
-    (path / KEYS).mkdir(mode=files.PRIVATE_FOLDER, exist_ok=True)
-    (path / MODELS).mkdir(mode=files.PRIVATE_FOLDER, exist_ok=True)
+    path.chmod(files.PRIVATE_FOLDER)
+    files.write_atomically(path / MAKING, b"")
+    for name in (KEYS, MODELS):
+        (path / name).mkdir(mode=files.PRIVATE_FOLDER)
     make_keys(path / KEYS)
     facts = {
         "origin": origin,
@@ -99,6 +102,21 @@ def make_folder(
         rows = [{"name": name, "value": value} for name, value in facts.items()]
         connection.execute(tables.facts.insert(), rows)
     engine.dispose()
+    files.write_atomically(path / POLICY, policy.encode())
+    files.write_atomically(path / MANIFEST, manifest.encode())
+    (path / MAKING).unlink()
+
+
+def _clear(path: Path) -> None:
+    """Removes what a crash left half made; refuses to touch anything else of a region folder's."""
+    parts = [part for part in (path / name for name in PARTS) if part.exists()]
+    if parts and not (path / MAKING).exists():
+        raise FolderUnknown(f"{path} holds {parts[0].name} already", do="choose another folder")
+    for part in parts:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
 
 
 @contextmanager
@@ -111,6 +129,8 @@ def open_folder(path: Path, *, durable: bool = True) -> Iterator[RegionFolder]:
         FolderUnknown: it is not a region folder. FolderBusy: another process works in it.
         SettingsInvalid: a settings file has faults.
     """
+    if (path / MAKING).exists():
+        raise FolderUnknown(f"{path} was not made to its end", do="make it again with region init")
     if not (path / MANIFEST).is_file():
         raise FolderUnknown(f"{path} is not a region folder")
     with files.exclusive(path):

@@ -5,9 +5,9 @@ A model of a simulation carries its origin and is refused by a real region's fol
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,9 @@ def serve(folder: RegionFolder, run: str) -> None:
     """Makes the run's model the one that the folder scores with; nothing where the run left none."""
     pointer = folder.path / MODELS / f"{run}.run"
     if pointer.is_file():
-        text = json.dumps({"model": pointer.read_text()})
+        name = pointer.read_text()
+        content = (folder.path / MODELS / f"{name}.safetensors").read_bytes()
+        text = json.dumps({"model": name, "sha256": hashlib.sha256(content).hexdigest()})
         files.write_atomically(folder.path / MODELS / LATEST, text.encode())
 
 
@@ -67,25 +69,29 @@ def latest(folder: RegionFolder) -> Model:
         raise FolderUnknown(
             f"{folder.path} has no model", why="no run has finished here", do="run the plan to its end"
         )
-    name = json.loads(pointer.read_text())["model"]
-    model = _read(folder.path / MODELS / f"{name}.safetensors")
-    if model.name != name:
-        raise SourceUnreadable(f"model {name}", why="its values are not those of its name")
+    try:
+        told = json.loads(pointer.read_text())
+        name, digest = str(told["model"]), str(told["sha256"])
+        content = (folder.path / MODELS / f"{name}.safetensors").read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SourceUnreadable(f"the model of {folder.path}", do="run the plan again") from None
+    model = _read(name, content)
+    if model.name != name or hashlib.sha256(content).hexdigest() != digest:
+        raise SourceUnreadable(f"model {name}", why="the file was altered", do="run the plan again")
     if model.origin != folder.origin:
         raise ModelForeign(f"model {name} of a {model.origin} in a folder of origin {folder.origin}")
     return model
 
 
-def _read(path: Path) -> Model:
+def _read(name: str, content: bytes) -> Model:
     try:
-        content = path.read_bytes()
         tensors = load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         plan = Plan.model_validate_json(metadata["plan"])
         model = Model(plan, metadata["run"], metadata["origin"], tensors["scale"], tensors["parameters"])
-    except (OSError, SafetensorError, ValueError, KeyError):
-        raise SourceUnreadable(f"model file {path}", do="run the plan again") from None
+    except (SafetensorError, ValueError, KeyError):
+        raise SourceUnreadable(f"model {name}", do="run the plan again") from None
     if (len(model.scale), len(model.parameters)) != (scale_count(plan), parameter_count(plan)):
-        raise SourceUnreadable(f"model file {path}", do="run the plan again")
+        raise SourceUnreadable(f"model {name}", do="run the plan again")
     return model

@@ -20,7 +20,7 @@ from client.releases import scaled_rows
 from client.tables import scores
 from compliance import audit_log
 from compliance.consent import permitted
-from foundation.errors import ProfileStale, SubjectUnknown, UsageWrong
+from foundation.errors import NoLawfulBasis, ProfileStale, SubjectUnknown, UsageWrong
 from privacy.plan import EventData, Plan, midnight
 
 FRESH_HOURS = 72
@@ -89,22 +89,25 @@ def profile(
     people: EligibleSets,
     subject: str,
     *,
+    controller: str,
     purpose: str,
     now: datetime,
     allow_stale: bool = False,
 ) -> Profile:
-    """Returns one person's scores for a purpose; one answer for whoever may not be shown.
+    """Returns one person's scores for a controller's purpose; one answer for whoever may not be shown.
 
     Raises:
         SubjectUnknown: there is no score that may be shown for the identifier and purpose.
         ProfileStale: the scores are past 72 hours and allow_stale is not set.
     """
+    whose = {"subject": subject, "controller": controller, "purpose": purpose}
+    allowed = _permitted(people, subject, purpose, now)
     with folder.engine.begin() as connection:
-        query = select(scores).where(scores.c.subject == subject, scores.c.purpose == purpose)
-        rows = connection.execute(query).all()
-        entry = {"type": "profile_read", "purpose": purpose, "shown": bool(rows)}
+        rows = connection.execute(select(scores).filter_by(**whose)).all()
+        shown = allowed and len(rows) > 0
+        entry = {"type": "profile_read", "controller": controller, "purpose": purpose, "shown": shown}
         audit_log.append(connection, "subject", entry)
-    if not rows or not _permitted(people, subject, purpose, now):
+    if not shown:
         raise SubjectUnknown("the identifier given")
     first = rows[0]
     as_of = datetime.fromisoformat(first.as_of)
@@ -115,7 +118,10 @@ def profile(
 
 
 def _permitted(people: EligibleSets, subject: str, purpose: str, now: datetime) -> bool:
-    basis = people.basis_of(purpose)
+    try:
+        basis = people.basis_of(purpose)
+    except NoLawfulBasis:
+        return False
     records = people.store.consent_records(purpose, now)
     return bool(permitted(np.array([subject]), basis, records, now)[0])
 

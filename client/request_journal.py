@@ -87,6 +87,11 @@ def seal(connection: Connection, slot: Slot, *, answer: bytes, regional_receipt:
     )
 
 
+def lose(connection: Connection, slot: Slot, *, answer: bytes) -> None:
+    """Stores that a charged slot's release was lost, and what is answered in its place."""
+    connection.execute(requests.update().filter_by(**slot.fields).values(state="lost", answer=answer))
+
+
 def take_lost(connection: Connection) -> list[tuple[Slot, str, int]]:
     """Marks every charged slot without an answer as lost; returns slot, digest and charge of each."""
     rows = connection.execute(select(requests).filter_by(state="charged")).all()

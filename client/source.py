@@ -44,8 +44,8 @@ ROLES: dict[Role, Callable[[Any], bool]] = {
 }
 
 
-Version = tuple[tuple[int, int, int], ...]
-"""Inode, size and time of change (ns) of a source's files."""
+Version = tuple[tuple[int, int, int, int], ...]
+"""Inode, size and times of change (ns) of a source's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def version_of(path: Path) -> Version:
         ]
     except OSError:
         raise SourceMissing(f"the file {path}") from None
-    return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+    return tuple((each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in stats)
 
 
 def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from client import approval, model_store, request_journal
 from client.eligible import EligibleSets, People
@@ -36,6 +39,7 @@ from compliance import audit_log
 from foundation.errors import (
     BudgetExceeded,
     FedprofileError,
+    LedgerBroken,
     ModelRefused,
     PlanNotApproved,
     PurposeRefused,
@@ -69,6 +73,9 @@ TOLD = (
 )
 """Refusals that depend on settings, requests and the ledger only: the centre is told their code."""
 
+REASONS = 100
+"""How many reasons a vault remembers for its region."""
+
 COUNT_DEVIATIONS = 3
 """The noised count must exceed the minimum by this many deviations of its noise."""
 
@@ -96,7 +103,7 @@ class Vault:
     seal: Seal
     clock: Callable[[], datetime]
     observed: list[tuple[Slot, TrainingFacts]] = field(default_factory=list)
-    reasons: list[FedprofileError] = field(default_factory=list)
+    reasons: deque[FedprofileError] = field(default_factory=lambda: deque(maxlen=REASONS))
     _scaled: ScaledRows = field(default_factory=ScaledRows)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,6 +117,9 @@ class Vault:
             for _ in ledger.read(connection):
                 pass
             audit_log.verify(connection, "border")
+            last = audit_log.newest(connection, "border", "slot")
+            if last is not None and not ledger.has(connection, bytes.fromhex(last["ledger"])):
+                raise LedgerBroken("the ledger ends before the border log does")
             audit_log.verify(connection, "subject")
             for slot, digest, number in request_journal.take_lost(connection):
                 self._log_slot(connection, slot, digest, number=number, outcome="lost")
@@ -122,11 +132,12 @@ class Vault:
             except TOLD as refusal:
                 return to_bytes(Refused(code=refusal.code))
             except Exception as fault:  # noqa: BLE001 - an exception's text may hold a row: none passes
-                self._tell_home(fault)
-                return to_bytes(Unavailable())
+                return self._unavailable(fault)
 
     def _answer(self, asked: Asked) -> bytes:
         match asked.request:
+            case Hello() | Close() if asked.blob:
+                raise RequestUnknown("a hello or close with a blob")
             case Hello() as hello:
                 return to_bytes(self._welcome(hello))
             case Close() as close:
@@ -168,7 +179,15 @@ class Vault:
             count = approval.noised_count(connection, plan.digest)
             if count is not None:
                 return count
-            ledger.charge(connection, run=run, population=TRAIN, request="", charge=count_charge(), now=now)
+            ledger.charge(
+                connection,
+                run=run,
+                plan=plan.digest,
+                population=TRAIN,
+                request="",
+                charge=count_charge(),
+                now=now,
+            )
             count = len(eligible.subjects) + COUNT_NOISE * float(CryptographicStream().normals(1)[0])
             approval.keep_noised_count(connection, plan.digest, count)
         return count
@@ -189,12 +208,12 @@ class Vault:
         return {population: f"{account.left:.4f}" for population, account in accounts.items()}
 
     def _close(self, request: Close) -> Closed:
+        if request.outcome == "finished":
+            model_store.serve(self.folder, request.run)
         with self.folder.engine.begin() as connection:
             ledger.close(connection, request.run)
             entry = {"type": "run_closed", "run": request.run, "outcome": request.outcome}
             audit_log.append(connection, "border", entry)
-        if request.outcome == "finished":
-            model_store.serve(self.folder, request.run)
         return Closed()
 
     def _approved(self, connection: Connection, digest: str) -> Plan:
@@ -209,13 +228,19 @@ class Vault:
             known = request_journal.repeated(connection, slot, asked.digest)
         if known is not None:
             return known
+        answer = self._first_answer(request, asked, slot)
+        self._wait_for_slot(request.plan, begun)
+        return answer  # 10
+
+    def _first_answer(self, request: Slotted, asked: Asked, slot: Slot) -> bytes:
         try:
             admitted = self._admit(request, asked, slot)
-        except FedprofileError as refusal:
+        except Exception as refusal:  # noqa: BLE001 - whatever it is, the slot is used and logged
             return self._refuse(slot, asked, refusal)
-        answer = self._compute(admitted, request, asked, slot)
-        self._wait_for_slot(admitted.plan, begun)
-        return answer  # 10
+        try:
+            return self._compute(admitted, request, asked, slot)
+        except Exception as fault:  # noqa: BLE001 - charged already: the answer is lost, the budget too
+            return self._lose(slot, asked, admitted, fault)
 
     def _admit(self, request: Slotted, asked: Asked, slot: Slot) -> Admitted:
         region, now, population = self.folder.region, self.clock(), population_of(request)
@@ -230,10 +255,12 @@ class Vault:
             self._require_enough(plan, count)  # 4
         with self.folder.engine.begin() as connection:  # 5
             number = 0
+            ledger.require_open(connection, run=slot.run, plan=plan.digest, population=population)
             if charge is not None:
                 entry = ledger.charge(
                     connection,
                     run=slot.run,
+                    plan=plan.digest,
                     population=population,
                     request=asked.digest,
                     charge=charge,
@@ -275,14 +302,21 @@ class Vault:
             self._log_slot(connection, slot, asked.digest, number=admitted.number, outcome="answered")
         return receipts.answer
 
-    def _refuse(self, slot: Slot, asked: Asked, refusal: FedprofileError) -> bytes:
-        told = isinstance(refusal, TOLD)
-        if not told:
-            self._tell_home(refusal)
-        answer = to_bytes(Refused(code=refusal.code) if told else Unavailable())
+    def _refuse(self, slot: Slot, asked: Asked, refusal: Exception) -> bytes:
+        if isinstance(refusal, TOLD):
+            answer = to_bytes(Refused(code=refusal.code))
+        else:
+            answer = self._unavailable(refusal)
         with self.folder.engine.begin() as connection:
             request_journal.record(connection, slot, asked.digest, state="refused", answer=answer)
             self._log_slot(connection, slot, asked.digest, number=0, outcome="answered")
+        return answer
+
+    def _lose(self, slot: Slot, asked: Asked, admitted: Admitted, fault: Exception) -> bytes:
+        answer = self._unavailable(fault)
+        with self.folder.engine.begin() as connection:
+            request_journal.lose(connection, slot, answer=answer)
+            self._log_slot(connection, slot, asked.digest, number=admitted.number, outcome="lost")
         return answer
 
     def _keep_model(self, plan: Plan, request: Evaluate, asked: Asked) -> None:
@@ -290,8 +324,12 @@ class Vault:
         model = model_store.Model(plan, request.run, self.folder.origin, scale, parameters)
         model_store.keep(self.folder, model)
 
-    def _wait_for_slot(self, plan: Plan, begun: float) -> None:
-        slot = plan.federation.slot_seconds
+    def _wait_for_slot(self, digest: str, begun: float) -> None:
+        try:
+            with self.folder.engine.begin() as connection:
+                slot = approval.approved(connection, digest).federation.slot_seconds
+        except PlanNotApproved:
+            return
         if slot > 0:
             time.sleep(slot - (time.monotonic() - begun) % slot)
 
@@ -302,9 +340,13 @@ class Vault:
         entry = {"type": "slot", "request": digest, "charge": number, "ledger": chain.hex()}
         audit_log.append(connection, "border", {**entry, **slot.fields, "outcome": outcome})
 
-    def _tell_home(self, fault: Exception) -> None:
-        if not isinstance(fault, FedprofileError):
-            fault = FedprofileError(f"unexpected {type(fault).__name__}")
-        self.reasons.append(fault)
-        with self.folder.engine.begin() as connection:
-            audit_log.append(connection, "subject", {"type": "unavailable", "code": fault.code})
+    def _unavailable(self, fault: Exception) -> bytes:
+        """Tells the region why, and returns the notice; a disk that takes no entry changes nothing."""
+        if isinstance(fault, FedprofileError):
+            reason = type(fault)(fault.what, why=fault.why, do=fault.do)  # without frames that hold rows
+        else:
+            reason = FedprofileError(f"unexpected {type(fault).__name__}")
+        self.reasons.append(reason)
+        with suppress(SQLAlchemyError), self.folder.engine.begin() as connection:
+            audit_log.append(connection, "subject", {"type": "unavailable", "code": reason.code})
+        return to_bytes(Unavailable())

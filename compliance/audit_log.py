@@ -8,6 +8,7 @@ in the log; does not prove that it is true. Signed heads, witnesses and epochs a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -87,6 +88,16 @@ def head(connection: Connection, log: LogName) -> TreeHead:
     """Returns the newest tree head."""
     count = size(connection, log)
     return TreeHead(log, count, merkle.root(count, lambda node: _fetch(connection, log, node)).hex())
+
+
+def newest(connection: Connection, log: LogName, kind: str) -> dict[str, Any] | None:
+    """Returns the newest entry whose `type` is kind; None where there is none."""
+    query = select(leaves.c.entry).where(leaves.c.log == log).order_by(leaves.c.place.desc())
+    for row in connection.execute(query):
+        entry: dict[str, Any] = json.loads(row.entry)
+        if entry["type"] == kind:
+            return entry
+    return None
 
 
 def prove(connection: Connection, log: LogName, place: int) -> InclusionProof:

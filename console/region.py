@@ -198,6 +198,7 @@ def profile(
     folder: Folder,
     *,
     purpose: Annotated[str, typer.Option(help="The processing purpose that you act for.")],
+    controller: Annotated[str | None, typer.Option(help="Needed where the region has several.")] = None,
     id_file: Annotated[
         Path | None, typer.Option(help="A file that holds the identifier; - for stdin.")
     ] = None,
@@ -211,7 +212,15 @@ def profile(
 
     subject = _identifier(id_file)
     with _opened(folder) as (opened, people):
-        found = look(opened, people, subject, purpose=purpose, now=_now(), allow_stale=allow_stale)
+        found = look(
+            opened,
+            people,
+            subject,
+            controller=_controller(opened, controller),
+            purpose=purpose,
+            now=_now(),
+            allow_stale=allow_stale,
+        )
     marks = [
         mark
         for mark, holds in (("stale", found.stale), ("simulation", found.origin == "simulation"))
@@ -285,6 +294,17 @@ def _identifier(id_file: Path | None) -> str:
     if not text.strip():
         raise UsageWrong("no identifier was given", why="it is read from a prompt, stdin or --id-file")
     return text.strip()
+
+
+def _controller(folder: RegionFolder, asked: str | None) -> str:
+    known = folder.manifest.controllers
+    if asked is None and len(known) == 1:
+        return known[0]
+    if asked not in known:
+        raise UsageWrong(
+            "the controller", why=f"it is one of {', '.join(known)}", do="name it with --controller"
+        )
+    return asked
 
 
 def _text(path: Path) -> str:

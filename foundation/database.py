@@ -12,6 +12,8 @@ from typing import Any
 from sqlalchemy import Engine, MetaData, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+from foundation.files import PRIVATE_FILE
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -24,10 +26,11 @@ BUSY_SECONDS = 10
 
 
 def open_database(path: Path | None) -> Engine:
-    """Returns an engine on the SQLite file at path, or on memory where path is None (nothing survives)."""
+    """Returns an engine on the SQLite file at path (0600), or on memory where path is None."""
     if path is None:
         engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
+        path.touch(mode=PRIVATE_FILE)
         engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _begin_at_once)

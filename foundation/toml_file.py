@@ -34,10 +34,18 @@ def read(path: Path) -> dict[str, Any]:
         SettingsInvalid: it is not UTF-8 TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"), path)
     except (FileNotFoundError, IsADirectoryError):
         raise SourceMissing(f"settings file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SettingsInvalid(f"{path} is not TOML", why="it is not UTF-8") from None
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """Returns the tables of text, which is or will be at path; raises SettingsInvalid if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SettingsInvalid(f"{path} is not TOML", why=str(error)) from None
 
 
@@ -47,15 +55,15 @@ def load(path: Path, model: type[Model]) -> Model:
     Raises:
         SourceMissing, SettingsInvalid: as `read`; SettingsInvalid lists all faults with their lines.
     """
-    return validate(read(path), model, path)
+    tables = read(path)
+    return validate(tables, model, path, text=path.read_text(encoding="utf-8"))
 
 
-def validate(tables: dict[str, Any], model: type[Model], path: Path) -> Model:
-    """Returns tables (read from path) as a model; raises SettingsInvalid naming all faults."""
+def validate(tables: dict[str, Any], model: type[Model], path: Path, *, text: str = "") -> Model:
+    """Returns tables, which are those of text, as a model; raises SettingsInvalid naming all faults."""
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
         faults = [
             f"{path}:{line_of(text, fault['loc'])}: {'.'.join(map(str, fault['loc'])) or 'file'}: "
             f"{fault['msg'].removeprefix('Value error, ')}"

@@ -181,17 +181,22 @@ def reserve(
 
 
 def charge(
-    connection: Connection, *, run: str, population: str, request: str, charge: Charge, now: datetime
+    connection: Connection,
+    *,
+    run: str,
+    plan: str,
+    population: str,
+    request: str,
+    charge: Charge,
+    now: datetime,
 ) -> Entry:
     """Records charge against the run's reservation and returns the entry; the caller commits.
 
     Raises:
-        RunClosed: the run has no open reservation.
+        RunClosed: the run has no open reservation for the plan.
         BudgetExceeded: the reservation has not this much left.
     """
-    reserved = _reservation(connection, run, population)
-    if reserved is None or not reserved.open:
-        raise RunClosed(f"run {run[:8]} has no open reservation")
+    reserved = require_open(connection, run=run, plan=plan, population=population)
     if _left(connection, reserved, charge) < charge.count:
         raise BudgetExceeded(f"run {run[:8]} has used what it reserved for {charge.kind}")
     sequence, previous = head(connection)
@@ -210,6 +215,20 @@ def charge(
         )
     )
     return entry
+
+
+def require_open(connection: Connection, *, run: str, plan: str, population: str) -> Any:
+    """Returns the run's open reservation for the plan; raises RunClosed where there is none."""
+    reserved = _reservation(connection, run, population)
+    if reserved is None or not reserved.open or reserved.plan != plan:
+        raise RunClosed(f"run {run[:8]} has no open reservation for this plan")
+    return reserved
+
+
+def has(connection: Connection, entry_hash: bytes) -> bool:
+    """Whether an entry of this hash is in the ledger; 32 zero bytes are always."""
+    found = connection.execute(select(entries.c.sequence).where(entries.c.hash == entry_hash)).first()
+    return entry_hash == GENESIS or found is not None
 
 
 def close(connection: Connection, run: str) -> None:

@@ -127,6 +127,29 @@ def test_a_model_difference_is_multiplied_by_the_regions_public_weight(small):
     assert full.any()
 
 
+@pytest.mark.parametrize("wrong", [-1e-6, 1.000001, 1e38])
+@pytest.mark.parametrize("mode", ["quantile", "standard"])
+def test_a_scale_value_that_no_histogram_gives_is_refused(small, mode, wrong):
+    settings = small.plan.model_dump()
+    settings["normalisation"]["mode"] = mode
+    plan = type(small.plan).model_validate(settings)
+    given = np.zeros(scale_count(plan) + parameter_count(plan), dtype="<f4")
+    fit(plan, TRAIN, given.tobytes())
+    given[scale_count(plan) - 1] = wrong
+    with pytest.raises(ModelRefused):
+        fit(plan, TRAIN, given.tobytes())
+
+
+def test_one_person_without_a_finite_gradient_leaves_the_release_as_without_them(small):
+    who = people(40)
+    broken = People(who.subjects, who.countries, who.positions, who.categories.copy(), who.labels, who.basis)
+    broken.categories[3] = np.inf
+    fewer = People(*(np.delete(getattr(who, name), 3, axis=0) for name in who.__slots__[:-1]), who.basis)
+    released = vector(small.plan, TRAIN, broken)
+    assert np.isfinite(released).all()
+    np.testing.assert_allclose(released, vector(small.plan, TRAIN, fewer), atol=1e-7)
+
+
 def test_scale_and_parameters_are_read_back_as_they_were_sent(small):
     scale, parameters = releases.values_of(small.plan, blob(small.plan, 0.5))
     assert (len(scale), set(parameters)) == (scale_count(small.plan), {0.5})

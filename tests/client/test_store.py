@@ -173,7 +173,7 @@ def recomputed(rows):
         ahead = [each for each in own if each[1] == ORDER and each[2] >= at]
         quarter = [each for each in ahead if each[2] < at + 90 * DAY]
         month = [each for each in ahead if each[2] < at + 30 * DAY]
-        labels.append([not quarter, bool(month), sum(each[3] for each in quarter) >= 2_000])
+        labels.append([bool(month), not quarter, sum(each[3] for each in quarter) >= 2_000])
     return active, np.array(values, dtype=np.float64).reshape(-1, len(FEATURES)), labels
 
 
@@ -237,7 +237,8 @@ def test_a_line_after_as_of_of_an_order_before_it_changes_no_feature():
 
 def test_as_of_belongs_to_the_labels():
     found = snapshot([row("a", 5), row("a", 0), row("b", 5), row("b", -90), row("c", 5), row("c", -89)])
-    assert found.labels[:, 0].tolist() == [0.0, 1.0, 0.0]
+    churn = sorted(TASKS).index("churn")
+    assert found.labels[:, churn].tolist() == [0.0, 1.0, 0.0]
 
 
 def test_active_people_have_the_event_in_the_days_before_as_of():

@@ -28,6 +28,7 @@ INPUTS = [
     {"kind": "numeric", "name": "value", "low": 0, "high": 20},
     {"kind": "category", "name": "weekend", "values": [True]},
 ]
+VALUE = INPUTS[2]
 
 
 def plan(inputs=INPUTS, task=None):
@@ -126,8 +127,8 @@ def test_missing_columns_of_plan_and_manifest_are_named_at_once(tmp_path):
     ("inputs", "task", "told"),
     [
         ([{"kind": "numeric", "name": "month", "low": 0, "high": 1}], None, "month .string. as number"),
-        ([{"kind": "category", "name": "month", "values": [1]}], None, "month .string. as number"),
-        ([{"kind": "category", "name": "pages", "values": ["a"]}], None, "pages .int64. as text"),
+        ([VALUE, {"kind": "category", "name": "month", "values": [1]}], None, "month .string. as number"),
+        ([VALUE, {"kind": "category", "name": "pages", "values": ["a"]}], None, "pages .int64. as text"),
         (INPUTS, {"kind": "column", "column": "month", "value": True}, "month .string. as truth"),
     ],
 )

@@ -403,6 +403,27 @@ def test_a_model_not_of_the_plan_is_refused_uncharged(eu_vault, small, ask):
     assert charges(eu_vault) == ["count"]
 
 
+def crafted(plan):
+    """Values that are finite, and make a logit infinite for whoever is in the last bin of both inputs."""
+    scale = np.linspace(0, 1, plan.normalisation.bins + 1)
+    scale[-1] = 1.6e38
+    parameters = np.zeros(parameter_count(plan))
+    parameters[:2] = 700, -700
+    return np.concatenate((scale, scale, parameters)).astype("<f4").tobytes()
+
+
+@pytest.mark.parametrize("present", [False, True])
+def test_a_crafted_model_is_refused_whether_or_not_the_person_it_asks_for_is_there(eu_folder, small, present):
+    header, *rows = (small.folder / "eu.csv").read_text().splitlines()
+    rows = [row for row in rows if float(row.split(",")[1]) < 0.875]
+    wanted = [f"wanted-{i},0.99,49,web,1" for i in range(8 if present else 0)]
+    (small.folder / "eu.csv").write_text("\n".join([header, *rows, *wanted]) + "\n")
+    with vault_on(eu_folder, small.plan) as vault:
+        vault.answer(hello(small.plan))
+        asked = [ask(small.plan, crafted(small.plan)) for ask in (train, evaluate)]
+        assert [told(vault.answer(frame)) for frame in asked] == ["FP-313"] * 2
+
+
 # Plans, policies, runs, budgets
 
 

@@ -107,14 +107,19 @@ def test_a_simulation_is_run_reported_and_its_model_listed(small, told, tmp_path
     assert told("central", "models", "out/central") == (exit_code, listed)
     exit_code, again = told("simulate", "--resume", "out")
     assert exit_code == 0
-    assert {**again, "seconds": 0, "epsilon": 0, "tasks": 0} == {**result, "seconds": 0, "epsilon": 0, "tasks": 0}
+    assert {**again, "seconds": 0, "epsilon": 0, "tasks": 0} == {
+        **result,
+        "seconds": 0,
+        "epsilon": 0,
+        "tasks": 0,
+    }
 
 
 def test_a_simulation_without_out_makes_a_folder_of_its_own(small, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    edit(small.plan_path, "hello_seconds = 20", "hello_seconds = 0.001")
+    edit(small.folder / "us.policy.toml", "retention", "marketing")
     exit_code, error = told("simulate", small.plan_path)
-    assert (exit_code, error["error"]["code"]) == (5, "FP-501")
+    assert (exit_code, error["error"]["code"]) == (3, "FP-315")
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("small-plan-")
     assert f"State: runs/{folder.name}" in told.err

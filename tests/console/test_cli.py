@@ -14,8 +14,9 @@ import pytest
 from console import cli
 
 COMMANDS = (
-    ("region", "init"), ("region", "check"), ("region", "approve"), ("region", "budget"), ("region", "refresh"),
-    ("region", "profile"), ("plan", "check"), ("plan", "calibrate"), ("central", "models"), ("simulate",), ("demo",),
+    ("region", "init"), ("region", "check"), ("region", "approve"), ("region", "budget"),
+    ("region", "refresh"), ("region", "profile"), ("plan", "check"), ("plan", "calibrate"),
+    ("central", "models"), ("simulate",), ("demo",),
 )  # fmt: skip
 EXECUTABLE = Path(sys.executable).parent / "fedprofile"
 

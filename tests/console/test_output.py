@@ -10,7 +10,7 @@ from console import cli
 from console.output import answer, crashed, failed, progress_bar, table
 from foundation.errors import BudgetExceeded, FedprofileError
 
-SECRET = "MARKER-4711"
+MARKER = "MARKER-4711"
 
 
 def test_an_answer_is_one_line_of_json_on_stdout_and_only_where_asked_for(capsys):
@@ -39,14 +39,13 @@ def test_an_error_tells_what_why_what_to_do_and_its_code(capsys):
 
 def test_an_unexpected_fault_tells_its_kind_and_place_never_its_text(capsys):
     def inner():
-        raise KeyError(SECRET)
+        raise KeyError(MARKER)
 
-    try:
+    with pytest.raises(KeyError) as fault:
         inner()
-    except KeyError as fault:
-        assert crashed(fault, as_json=True) == 1
+    assert crashed(fault.value, as_json=True) == 1
     told = capsys.readouterr()
-    assert SECRET not in told.out + told.err
+    assert MARKER not in told.out + told.err
     assert "inner" in told.err
     assert json.loads(told.out)["error"]["code"] == FedprofileError.code
     assert "KeyError" in json.loads(told.out)["error"]["what"]
@@ -54,12 +53,12 @@ def test_an_unexpected_fault_tells_its_kind_and_place_never_its_text(capsys):
 
 def test_a_fault_in_a_command_ends_with_1(monkeypatch, capsys):
     def broken(_path):
-        raise RuntimeError(SECRET)
+        raise RuntimeError(MARKER)
 
     monkeypatch.setattr("privacy.plan.read_plan", broken)
     assert cli.run(["plan", "check", "plan.toml", "--json"]) == 1
     told = capsys.readouterr()
-    assert SECRET not in told.out + told.err
+    assert MARKER not in told.out + told.err
     assert json.loads(told.out.splitlines()[-1])["error"]["code"] == "FP-101"
 
 

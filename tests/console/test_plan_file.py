@@ -42,7 +42,11 @@ def test_only_the_figures_change(training, evaluation, epsilon):
     assert after["training"].pop("noise_multiplier") == pytest.approx(training, rel=1e-5)
     assert after["evaluation"].pop("noise_multiplier") == pytest.approx(evaluation, rel=1e-5)
     assert after["budget"].pop("epsilon") == pytest.approx(3.0 if epsilon is None else epsilon)
-    for table, key in (("training", "noise_multiplier"), ("evaluation", "noise_multiplier"), ("budget", "epsilon")):
+    for table, key in (
+        ("training", "noise_multiplier"),
+        ("evaluation", "noise_multiplier"),
+        ("budget", "epsilon"),
+    ):
         del before[table][key]
     assert after == before
     assert [line.partition("#")[2] for line in text.splitlines()] == [
@@ -56,7 +60,13 @@ def test_writing_the_same_figures_twice_changes_nothing_more():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[training]\nrounds = 3\n", "training = { noise_multiplier = 6.0 }\n", "[other]\nnoise_multiplier = 1\n"]
+    "text",
+    [
+        "",
+        "[training]\nrounds = 3\n",
+        "training = { noise_multiplier = 6.0 }\n",
+        "[other]\nnoise_multiplier = 1\n",
+    ],
 )
 def test_a_line_that_is_not_found_is_named_with_what_to_write(text):
     with pytest.raises(SettingsInvalid, match=r"\[training\] noise_multiplier") as caught:

@@ -45,7 +45,10 @@ def eu(small, told, tmp_path):
     table.write_text(table.read_text().replace("eu-", f"eu-{MARKER}-"))
     folder = tmp_path / "eu"
     files = ["--manifest", small.manifest("eu"), "--policy", small.folder / "eu.policy.toml"]
-    assert told("region", "init", folder, "--region", "eu", *files) == (0, {"region": "eu", "folder": str(folder)})
+    assert told("region", "init", folder, "--region", "eu", *files) == (
+        0,
+        {"region": "eu", "folder": str(folder)},
+    )
     return folder
 
 
@@ -144,7 +147,9 @@ def test_people_are_scored_and_one_is_shown_by_stdin_or_file_only(told, simulate
     assert "for this folder only" in told.err
     identifier = tmp_path / "id"
     identifier.write_text(f"eu-{MARKER}-3\n")
-    exit_code, by_file = told("region", "profile", simulated, "--purpose", "retention", "--id-file", identifier)
+    exit_code, by_file = told(
+        "region", "profile", simulated, "--purpose", "retention", "--id-file", identifier
+    )
     assert exit_code == 0
     assert set(by_file) == {"purpose", "scores", "model", "origin", "as_of", "stale"}
     assert 0 < by_file["scores"]["leaves"] < 1
@@ -161,7 +166,8 @@ def test_an_identifier_is_never_an_argument(simulated, option, capsys):
 
 
 @pytest.mark.parametrize(
-    ("identifier", "purpose"), [("nobody", "retention"), (f"eu-{MARKER}-3", "marketing"), (f"eu-{MARKER}", "retention")]
+    ("identifier", "purpose"),
+    [("nobody", "retention"), (f"eu-{MARKER}-3", "marketing"), (f"eu-{MARKER}", "retention")],
 )
 def test_whoever_may_not_be_shown_gets_one_answer(told, simulated, monkeypatch, identifier, purpose):
     told("region", "refresh", simulated)

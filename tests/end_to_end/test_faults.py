@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -308,8 +307,8 @@ def test_one_row_claimed_by_two_regions(subjects, told, tmp_path):
 def test_a_region_that_never_answers(subjects, told, tmp_path, monkeypatch):
     out = tmp_path / "out"
     edit(subjects.plan_path, "hello_seconds = 20", "hello_seconds = 4")
-    silent = partial(simulate.federate, faults={"sea": Fault("lost")})
-    monkeypatch.setattr(simulate, "federate", lambda *these, faults: silent(*these))
+    real, silent = simulate.federate, {"sea": Fault("lost")}
+    monkeypatch.setattr(simulate, "federate", lambda *given, **_: real(*given, faults=silent))
     begun = time.monotonic()
     exit_code, error = told("simulate", subjects.plan_path, "--out", out)
     assert (exit_code, error["error"]["code"]) == (5, "FP-501")
@@ -344,7 +343,10 @@ def test_a_disk_that_is_full_at_a_checkpoint(subjects, told, tmp_path, monkeypat
 def test_two_processes_on_one_region_folder(subjects, told, tmp_path):
     out = tmp_path / "out"
     assert told("simulate", subjects.plan_path, "--out", out)[0] == 0
-    hold = "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); input()"
+    hold = (
+        "import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); input()"
+    )
     lock = out / "regions" / "us" / ".lock"
     with subprocess.Popen(
         [sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

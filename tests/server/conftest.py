@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.receipts import receipted
-from foundation.keys import RegionKeys, make_keys
+from foundation.keys import RegionKeys
 from privacy.centre_notices import Closed, Refused, Welcome
 from privacy.fixed_point import to_words
 from privacy.layout import release_grid, release_shape
@@ -49,6 +50,7 @@ class FakeRegion:
     refuses: str | None = None
 
     def answer(self, frame: bytes) -> bytes:
+        """Returns the answer to any request."""
         asked = read_request(frame)
         if self.refuses is not None:
             return to_bytes(Refused(code=self.refuses))
@@ -57,16 +59,19 @@ class FakeRegion:
         return to_bytes(Closed()) if isinstance(asked.request, Close) else self._release(asked)
 
     def welcome(self) -> Welcome:
+        """Returns the answer to hello."""
         return Welcome(
             region=self.name, identity=self.keys.public, policy=POLICY_DIGEST, budget_left={"train": "1.0"}
         )
 
     def values(self, asked: Asked) -> np.ndarray:
+        """Returns what the region contributes, in the shape of the release."""
         shape = release_shape(self.plan, asked.request.kind)
         seed = [*self.name.encode(), asked.request.round, *asked.blob[-20:]]
         return np.random.default_rng(seed).normal(30 if asked.request.kind == "evaluate" else 0.1, 1, shape)
 
     def released(self, asked: Asked, words: bytes | None = None) -> bytes:
+        """Returns a signed release of words, or of the region's values."""
         if words is None:
             grid = release_grid(self.plan, asked.request.kind, len(asked.request.cohort))
             words = to_words(self.values(asked).ravel(), grid).tobytes()
@@ -94,9 +99,11 @@ class FakeChannel:
     asked: list[tuple[str, object]] = field(default_factory=list)
 
     def nodes(self) -> list[int]:
+        """Returns all nodes."""
         return list(self.regions)
 
     def ask(self, frames: dict[int, bytes], seconds: float) -> dict[int, bytes | Lost]:
+        """Returns every node's reply at once."""
         assert seconds > 0
         return {node: self._reply(self.regions[node], frame) for node, frame in frames.items()}
 
@@ -115,9 +122,7 @@ def world(small, tmp_path):
     def regions(of=plan):
         made = {}
         for node, name in enumerate(sorted(of.regions), start=2):
-            keys = tmp_path / "keys" / name
-            keys.mkdir(parents=True, exist_ok=True)
-            made[node] = FakeRegion(name, of, make_keys(keys))
+            made[node] = FakeRegion(name, of, RegionKeys(Ed25519PrivateKey.generate(), bytes(32)))
         return made
 
     def initial(of=plan):

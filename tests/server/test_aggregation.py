@@ -19,7 +19,14 @@ COHORT = ("eu", "sea", "us")
 
 
 def request_of(world, kind, **fields):
-    stated = {"run": world.run, "plan": world.plan.digest, "round": 1, "attempt": 0, "cohort": COHORT, **fields}
+    stated = {
+        "run": world.run,
+        "plan": world.plan.digest,
+        "round": 1,
+        "attempt": 0,
+        "cohort": COHORT,
+        **fields,
+    }
     match kind:
         case "analyse":
             return Analyse(**stated, queries=(HistogramQuery(bins=8),))
@@ -55,7 +62,13 @@ def test_altered_words_are_refused(sent):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("plan", "0" * 64), ("run", "0" * 32), ("kind", "evaluate"), ("sealing", "pairwise"), ("regional", "0" * 64)],
+    [
+        ("plan", "0" * 64),
+        ("run", "0" * 32),
+        ("kind", "evaluate"),
+        ("sealing", "pairwise"),
+        ("regional", "0" * 64),
+    ],
 )
 def test_an_altered_receipt_is_refused(sent, field, value):
     frame, region, answered = sent
@@ -123,7 +136,8 @@ def test_the_mean_divides_by_the_weights_of_the_cohort(world):
 
 def test_a_region_that_contributes_nobody_has_no_part_in_the_mean(world):
     regions = {
-        name: {**share.model_dump(), "contributes": name != "sea"} for name, share in world.plan.regions.items()
+        name: {**share.model_dump(), "contributes": name != "sea"}
+        for name, share in world.plan.regions.items()
     }
     plan = world.changed(world.plan, regions=regions)
     total = np.array([1.0, 2.0])

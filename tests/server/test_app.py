@@ -30,18 +30,22 @@ class FakeGrid:
         self.answers, self.pulled, self.pushed = answers, 0, []
 
     def get_node_ids(self):
+        """Returns all nodes."""
         return list(self.answers)
 
     def push_messages(self, messages):
+        """Keeps messages and returns their ids."""
         self.pushed += list(messages)
         return [f"message-{message.metadata.dst_node_id}" for message in self.pushed]
 
     def pull_messages(self, ids):
+        """Returns the replies that are due at this pull."""
         self.pulled += 1
         ready = [each for each in ids if self.pulled >= self.answers[int(each.split("-")[1])][0]]
         return [self.reply(each, self.answers[int(each.split("-")[1])][1]) for each in ready]
 
     def reply(self, name, content):
+        """Returns a reply with content, or a failure where it is None."""
         return SimpleNamespace(
             metadata=SimpleNamespace(reply_to_message_id=name),
             has_error=lambda: content is None,
@@ -73,7 +77,12 @@ def test_a_node_that_never_answers_is_lost_at_the_deadline():
 
 @pytest.mark.parametrize(
     "content",
-    [None, RecordDict(), RecordDict({RECORD: ConfigRecord()}), RecordDict({RECORD: ConfigRecord({FRAME: "text"})})],
+    [
+        None,
+        RecordDict(),
+        RecordDict({RECORD: ConfigRecord()}),
+        RecordDict({RECORD: ConfigRecord({FRAME: "text"})}),
+    ],
     ids=["failed", "empty", "no frame", "text"],
 )
 def test_a_node_that_fails_or_sends_no_frame_is_lost_at_once(content):

@@ -51,8 +51,12 @@ def assert_holds(folder, journal, expected):
     number=st.integers(0, 10_000),
 )
 def test_what_is_written_is_read(tmp_path, arrays, number):
-    record = RoundRecord(kind="train", round=number, attempt=1, cohort=("a", "b"), missing=("c",), seconds=0.5)
-    journal = FRESH.model_copy(update={"round": number, "history": (record,), "upstream": {"a": {"train": (1, 9)}}})
+    record = RoundRecord(
+        kind="train", round=number, attempt=1, cohort=("a", "b"), missing=("c",), seconds=0.5
+    )
+    journal = FRESH.model_copy(
+        update={"round": number, "history": (record,), "upstream": {"a": {"train": (1, 9)}}}
+    )
     written = checkpoint.write(tmp_path, journal, arrays)
     assert_holds(tmp_path, written, arrays)
 

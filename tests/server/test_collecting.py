@@ -17,7 +17,7 @@ from server.collecting import Collector
 def collect(world):
     """Gathers all regions, then collects one training round with a fault; returns everything."""
 
-    def run(fault, plan=world.plan, kind="train", spent=0):
+    def run(fault, plan=world.plan, spent=0):
         channel = world.channel(world.regions(plan))
         cohort = Cohort(plan, world.run, channel, lambda *_: None)
         cohort.gather()
@@ -25,7 +25,13 @@ def collect(world):
         asked = []
 
         def build(attempt, regions):
-            stated = {"run": world.run, "plan": plan.digest, "round": 1, "attempt": attempt, "cohort": regions}
+            stated = {
+                "run": world.run,
+                "plan": plan.digest,
+                "round": 1,
+                "attempt": attempt,
+                "cohort": regions,
+            }
             asked.append((attempt, regions))
             return Train(**stated)
 

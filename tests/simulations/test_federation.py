@@ -25,6 +25,7 @@ class Echo:
         self.region = region
 
     def answer(self, frame):
+        """Returns region:frame."""
         return self.region.encode() + b":" + frame
 
 
@@ -38,7 +39,8 @@ def ask(frames, *, faults=None, seconds=5.0, rounds=1, client=None):
 
     def main(channel, _context):
         for number in range(rounds):
-            answers.append(channel.ask({node: frames + b"%d" % number for node in channel.nodes()}, seconds))
+            frame = frames + b"%d" % number
+            answers.append(channel.ask(dict.fromkeys(channel.nodes(), frame), seconds))
 
     federate(server_app(main), client or echoes(), REGIONS, faults=faults)
     return answers
@@ -84,6 +86,7 @@ class Broken:
     """A link whose answer is no bytes."""
 
     def answer(self, _frame):
+        """Returns no bytes."""
         return object()
 
 
@@ -92,6 +95,7 @@ def test_a_link_that_raises_becomes_a_notice_without_its_text():
         """Fails with a row in its message."""
 
         def answer(self, _frame):
+            """Fails."""
             raise RuntimeError("row of person-MARKER")
 
     ((two, _three),) = [each.values() for each in ask(b"q", client=client_app(lambda _: Leaky()))]
@@ -160,7 +164,9 @@ def test_one_federation_at_a_time():
         GridChannel(channel.grid).ask({2: b"q"}, 5.0)
         running.pop()
 
-    threads = [threading.Thread(target=federate, args=(server_app(main), echoes(), REGIONS)) for _ in range(3)]
+    threads = [
+        threading.Thread(target=federate, args=(server_app(main), echoes(), REGIONS)) for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

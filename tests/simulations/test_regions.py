@@ -20,7 +20,6 @@ from foundation.errors import (
 from privacy.plan import read_plan
 from simulations.regions import open_regions, read_manifests
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:fetch_arrow_table")  # threads share the filters
 
 
@@ -87,7 +86,7 @@ def test_two_regions_of_one_name_are_refused(opened, small):
 
 def test_a_manifest_that_is_not_there_is_named(opened, small):
     small.manifest("us").unlink()
-    with pytest.raises(SourceMissing, match="us.toml"), opened():
+    with pytest.raises(SourceMissing, match=r"us\.toml"), opened():
         pass
 
 
@@ -124,7 +123,7 @@ def test_personal_rows_of_one_storage_country_may_meet(opened, small):
 
 
 def share_a_file(small):
-    """us reads the file of eu."""
+    """Us reads the file of eu."""
     edit(small.manifest("us"), '"us.csv"', '"eu.csv"')
 
 
@@ -138,7 +137,9 @@ def test_one_row_claimed_by_two_rules_over_one_file_is_refused(opened, small):
 def test_disjoint_rules_over_one_file_are_allowed(opened, small):
     share_a_file(small)
     for region, channel in (("eu", "web"), ("us", "app")):
-        edit(small.manifest(region), 'by = "all"', f'by = "column"\ncolumn = "channel"\nvalues = ["{channel}"]')
+        edit(
+            small.manifest(region), 'by = "all"', f'by = "column"\ncolumn = "channel"\nvalues = ["{channel}"]'
+        )
     with opened():
         pass
 

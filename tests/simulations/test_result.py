@@ -33,6 +33,8 @@ class Exactly(BaseModel):
 
 
 class RegionFigures(Exactly):
+    """What one region is told."""
+
     auc: Auc | None
     ci: Interval | None
     auc_exact: Auc
@@ -41,6 +43,8 @@ class RegionFigures(Exactly):
 
 
 class TaskFigures(Exactly):
+    """What all regions together are told."""
+
     auc: Auc
     ci: Interval
     auc_exact: Auc
@@ -49,6 +53,8 @@ class TaskFigures(Exactly):
 
 
 class Conditions(Exactly):
+    """Epsilon if."""
+
     all_honest: float
     one_colludes: float
     masks_broken: float
@@ -56,6 +62,8 @@ class Conditions(Exactly):
 
 
 class Epsilon(Exactly):
+    """One population's account."""
+
     spent: float
     reserved: float
     limit: float
@@ -70,6 +78,8 @@ class Epsilon(Exactly):
 
 
 class Result(Exactly):
+    """The whole object."""
+
     run: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     seconds: Annotated[float, Field(gt=0)]
     regions: list[str]
@@ -93,7 +103,12 @@ def test_the_result_is_as_documented_and_its_figures_add_up(small, tmp_path):
     result = simulate(small.plan_path, out, progress=lambda *_: None, then=then)
     told = Result.model_validate_json(json.dumps(result, allow_nan=False))
     assert told.regions == ["eu", "sea", "us"]
-    assert set(told.epsilon) == set(told.upstream_bytes) == set(told.tasks["leaves"].by_region) == {"eu", "sea", "us"}
+    assert (
+        set(told.epsilon)
+        == set(told.upstream_bytes)
+        == set(told.tasks["leaves"].by_region)
+        == {"eu", "sea", "us"}
+    )
     assert told.rounds == 3
     assert told.report == str(out / "report.html")
     assert_tasks(told.tasks["leaves"], kept["exact"])
@@ -154,7 +169,10 @@ def independent_auc(done):
 
 def test_without_comparison_nobody_trains_alone(small, tmp_path):
     result = simulate(
-        small.plan_path, tmp_path / "out", progress=lambda *_: None, then=lambda done: result_of(done, compare=False)
+        small.plan_path,
+        tmp_path / "out",
+        progress=lambda *_: None,
+        then=lambda done: result_of(done, compare=False),
     )
     alone = [each["local_only_auc_exact"] for each in result["tasks"]["leaves"]["by_region"].values()]
     assert alone == [None, None, None]

@@ -55,7 +55,12 @@ def run(small, tmp_path, monkeypatch):
 def test_a_run_charges_each_release_once_and_the_next_run_goes_on_with_the_same_ledgers(run):
     done = run(then=lambda done: (done.finished.journal, done.model, done.evaluations))
     journal, model, evaluations = done
-    once = [("train", "count"), ("train", "histograms"), *[("train", "training")] * 3, ("holdout", "evaluation")]
+    once = [
+        ("train", "count"),
+        ("train", "histograms"),
+        *[("train", "training")] * 3,
+        ("holdout", "evaluation"),
+    ]
     for region in REGIONS:
         assert charges(run.out, region) == [(journal.run, *each) for each in once]
         assert [state for *_, state in slots(run.out, region)] == ["sealed"] * 5
