@@ -145,7 +145,7 @@ def budget_of(folder: RegionFolder, plan: Plan, now: datetime) -> Budget:
         cost[population] = pld_epsilon(charges, limit.delta)
         with folder.engine.begin() as connection:
             left[population] = ledger.account(connection, **whose).left
-            after = ledger.forecast(connection, run="", charges=charges, **whose)
+            after = ledger.forecast(connection, plan=plan.digest, charges=charges, **whose)
         if after > limit.epsilon:
             told = f"population {population}: epsilon {after:.3f} of {limit.epsilon:g}"
             exceeded.append(_problem(BudgetExceeded(told)))

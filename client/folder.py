@@ -107,6 +107,11 @@ def make_folder(
     (path / MAKING).unlink()
 
 
+def is_made(path: Path) -> bool:
+    """Whether path is a region folder that was made to its end."""
+    return (path / MANIFEST).is_file() and not (path / MAKING).exists()
+
+
 def _clear(path: Path) -> None:
     """Removes what a crash left half made; refuses to touch anything else of a region folder's."""
     parts = [part for part in (path / name for name in PARTS) if part.exists()]

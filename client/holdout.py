@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation.keys import keyed_hash
+from privacy.plan import FOLDS
 
-FOLDS = 5
 _SCALE = 2.0**-64
 
 

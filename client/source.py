@@ -7,7 +7,6 @@ passed on: a source that cannot be read says so, and no more.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:
     path = path_of(source, base)
     if not path.is_file():
         raise SourceMissing(f"the file of source {name}, {path},")
-    with reading(f"source {name}"), _ibis_on_duckdb_2():
+    with reading(f"source {name}"):
         return OPENERS[source.kind](connection, source, path)
 
 
@@ -117,9 +116,8 @@ def reading(what: str) -> Iterator[None]:
 
 def materialise(connection: Any, name: str, rows: Any) -> Any:
     """Returns rows computed once and kept in connection's memory under name, in place of what was there."""
-    with _ibis_on_duckdb_2():
-        forget(connection, name)
-        return connection.create_table(name, rows)
+    forget(connection, name)
+    return connection.create_table(name, rows)
 
 
 def forget(connection: Any, name: str) -> None:
@@ -173,11 +171,3 @@ OPENERS: dict[str, Callable[[Any, Any, Path], Any]] = {
     "duckdb": _open_duckdb,
 }
 """How each kind of source becomes an Ibis table; a new kind needs a model in the manifest and a row here."""
-
-
-@contextmanager
-def _ibis_on_duckdb_2() -> Iterator[None]:
-    """Ibis 12 still calls a method that DuckDB 2 deprecates; the call works and the warning helps nobody."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
-        yield

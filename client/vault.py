@@ -106,6 +106,12 @@ class Vault:
     reasons: deque[FedprofileError] = field(default_factory=lambda: deque(maxlen=REASONS))
     _scaled: ScaledRows = field(default_factory=ScaledRows)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: bool = False
+
+    def stop(self) -> None:
+        """Waits for the answer in hand, then answers nothing any more: the folder is about to close."""
+        with self._lock:
+            self._stopped = True
 
     def recover(self) -> None:
         """Verifies ledger and logs and writes down what a crash cut off; call once before answering.
@@ -127,6 +133,8 @@ class Vault:
     def answer(self, frame: bytes) -> bytes:
         """Returns the bytes that answer frame; never raises, never tells a text."""
         with self._lock:
+            if self._stopped:
+                return to_bytes(Unavailable())
             try:
                 return self._answer(read_request(frame))
             except TOLD as refusal:
@@ -153,7 +161,8 @@ class Vault:
             plan = self._approved(connection, hello.plan)
             self.people.pass_gates(plan, now)
             ledger.close_others(connection, hello.run)
-            for population, charges in worst_case(plan, self.folder.region).items():
+            counted = approval.noised_count(connection, plan.digest) is not None
+            for population, charges in worst_case(plan, self.folder.region, counted=counted).items():
                 ledger.reserve(
                     connection,
                     run=hello.run,

@@ -17,6 +17,7 @@ app = typer.Typer(help="The central team's folder.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Last line of stdout is one JSON object.")]
 PlanFile = Annotated[Path, typer.Argument(help="A plan in TOML.")]
 
+MOST_EPSILON = 20.0
 DEMO_PLAN = Path(__file__).resolve().parent.parent / "examples" / "synthetic" / "plan.toml"
 
 
@@ -62,8 +63,8 @@ def calibrate(
     from privacy.plan import read_plan
 
     stated = read_plan(path)
-    if epsilon is not None and epsilon <= 0:
-        raise UsageWrong(f"--epsilon {epsilon:g}", why="a target epsilon is above zero")
+    if epsilon is not None and not 0 < epsilon <= MOST_EPSILON:
+        raise UsageWrong(f"--epsilon {epsilon:g}", why=f"a target is above 0 and at most {MOST_EPSILON:g}")
     try:
         done = calibrated(stated, epsilon=epsilon)
     except ValueError as error:
@@ -109,7 +110,7 @@ def demo(
     """Run three synthetic regions end to end, and write an HTML report."""
     if not DEMO_PLAN.is_file():
         raise FolderUnknown(f"{DEMO_PLAN} is missing", do="run the demo from a checkout")
-    answer(_simulate(DEMO_PLAN, out, None), as_json=as_json)
+    answer(_simulate(DEMO_PLAN, out or _default_folder("demo"), None), as_json=as_json)
 
 
 @app.command("models")
@@ -159,8 +160,10 @@ def _simulate(path: Path | None, out: Path | None, resume: Path | None) -> dict[
             write_report(done.out / "report.html", result, details_of(done))
             return result
 
-        folder = resume or out or _default_folder(path)
+        folder = resume or out or _default_folder(_name_of(path))
         plan_path = path if path is not None else folder / PLAN
+        if resume is not None and not plan_path.is_file():
+            raise FolderUnknown(f"{resume} holds no run to resume")
         try:
             result = run(plan_path, folder, progress=progress, then=told, resume=resume is not None)
         finally:
@@ -169,8 +172,11 @@ def _simulate(path: Path | None, out: Path | None, resume: Path | None) -> dict[
     return result
 
 
-def _default_folder(path: Path | None) -> Path:
-    name = path.parent.name + "-" + path.stem if path is not None else "run"
+def _name_of(path: Path | None) -> str:
+    return "run" if path is None else f"{path.resolve().parent.name}-{path.stem}"
+
+
+def _default_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}"
 
 

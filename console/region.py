@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.output import answer, say, table
-from foundation.errors import SourceMissing, UsageWrong
+from foundation.errors import SettingsInvalid, SourceMissing, UsageWrong
 
 if TYPE_CHECKING:
     from client.check import Checked
@@ -312,6 +312,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         raise SourceMissing(f"file {path}") from None
+    except UnicodeDecodeError:
+        raise SettingsInvalid(f"file {path}", why="it is not UTF-8") from None
 
 
 def _require_region(manifest: Path | None, region: str) -> None:

@@ -35,7 +35,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         return parse(path.read_text(encoding="utf-8"), path)
-    except (FileNotFoundError, IsADirectoryError):
+    except OSError:
         raise SourceMissing(f"settings file {path}") from None
     except UnicodeDecodeError:
         raise SettingsInvalid(f"{path} is not TOML", why="it is not UTF-8") from None

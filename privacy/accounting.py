@@ -1,9 +1,9 @@
-"""Epsilon of a list of charges: privacy loss distributions for one run, the RDP filter from the second on.
+"""Epsilon of a list of charges: privacy loss distributions for one plan, the RDP filter from the second on.
 
-One run alone is non-adaptive: its worst case is fixed before it starts, so PLD (numerical composition,
-Sommer, Meiser, Mohammadi 2019; Doroshenko et al. 2022) is tight. A later run was chosen after seeing
-results; there the Renyi filter (Feldman, Zrnic 2021) is what is proved, so it decides. Does not offer
-Gaussian DP (it under-estimates) and does not keep state: see `privacy/ledger.py`.
+One plan alone, run once or stopped and run again, has noise that was fixed before it started, so PLD
+(numerical composition, Sommer, Meiser, Mohammadi 2019; Doroshenko et al. 2022) is tight. Another plan was
+chosen after seeing results; there the Renyi filter (Feldman, Zrnic 2021) is what is proved, so it decides.
+Does not offer Gaussian DP (it under-estimates) and does not keep state: see `privacy/ledger.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from privacy.events import Charge, merged
 FINE_BELOW_EPSILON = 0.5
 COARSE, FINE = 1e-3, 1e-4
 MOST_NOISE = 1000.0
+ABSURD_EPSILON = 50.0
 PRECISION = 1e-3
 
 DecidedBy = Literal["PLD", "RDP filter"]
@@ -36,17 +37,17 @@ class Spent:
     decided_by: DecidedBy
 
 
-def spent(charges: list[Charge], *, delta: float, runs: int) -> Spent:
-    """Returns epsilon at delta of all charges, which came from `runs` runs.
+def spent(charges: list[Charge], *, delta: float, plans: int) -> Spent:
+    """Returns epsilon at delta of all charges, which came from `plans` plans.
 
-    | charges | runs | decided by |
+    | charges | plans | decided by |
     | none | any | PLD, 0.0 |
     | some | 0 or 1 | PLD |
     | some | 2 or more | RDP filter |
     """
     if not charges:
         return Spent(0.0, "PLD")
-    if runs > 1:
+    if plans > 1:
         return Spent(renyi_epsilon(charges, delta), "RDP filter")
     return Spent(pld_epsilon(charges, delta), "PLD")
 
@@ -65,9 +66,11 @@ def renyi_epsilon(charges: list[Charge], delta: float) -> float:
 
 @lru_cache(maxsize=512)
 def _pld(charges: tuple[Charge, ...], delta: float) -> float:
+    if (loose := _renyi(charges, delta)) > ABSURD_EPSILON:
+        return loose  # no budget is near; PLD would need gigabytes to say so
     # Discretisation errors add up over steps: where Renyi DP is lower, the grid was too coarse.
     coarse = _compose(pld.PLDAccountant(value_discretization_interval=COARSE), charges, delta)
-    if coarse >= FINE_BELOW_EPSILON and coarse <= _renyi(charges, delta):
+    if coarse >= FINE_BELOW_EPSILON and coarse <= loose:
         return coarse
     return _compose(pld.PLDAccountant(value_discretization_interval=FINE), charges, delta)
 

@@ -50,14 +50,18 @@ def count_charge() -> Charge:
     return Charge("count", COUNT_NOISE, 1.0, 1)
 
 
-def worst_case(plan: Plan, region: str) -> dict[str, list[Charge]]:
-    """Returns what one run can cost in a region, per population, spare attempts included."""
+def worst_case(plan: Plan, region: str, *, counted: bool = False) -> dict[str, list[Charge]]:
+    """Returns what one run can cost in a region, per population, spare attempts included.
+
+    `counted`: the plan's eligible count was drawn in an earlier run.
+    """
     spare = 1 + plan.federation.spare_attempts
     holdout = [evaluation_charge(plan).times(1 + plan.evaluation.spare_attempts)]
+    count = [] if counted else [count_charge()]
     if not plan.regions[region].contributes:
-        return {TRAIN: [count_charge()], HOLDOUT: holdout}
+        return {TRAIN: count, HOLDOUT: holdout}
     train = [
-        count_charge(),
+        *count,
         histograms_charge(plan).times(spare),
         training_charge(plan).times(plan.most_attempts),
     ]

@@ -118,16 +118,16 @@ def account(
 def forecast(
     connection: Connection,
     *,
-    run: str,
+    plan: str,
     controller: str,
     population: str,
     charges: list[Charge],
     limit: Limit,
     now: datetime,
 ) -> float:
-    """Returns the period's epsilon if run spent charges on top of all that is spent and reserved."""
+    """Returns the period's epsilon if plan spent charges on top of all that is spent and reserved."""
     whose = (controller, population)
-    return _account(connection, whose, limit, now, asked=(run, charges)).reserved
+    return _account(connection, whose, limit, now, asked=(plan, charges)).reserved
 
 
 def reserve(
@@ -146,17 +146,17 @@ def reserve(
     Raises:
         BudgetExceeded: spent, reserved and asked together would exceed the limit.
         RunClosed: the run's reservation was closed.
-        RequestConflict: the run reserved something else.
+        RequestConflict: the run began with another plan.
     """
     if (known := _reservation(connection, run, population)) is not None:
         if not known.open:
             raise RunClosed(f"run {run[:8]}")
-        if (known.plan, known.controller, known.charges) != (plan, controller, _written(charges)):
+        if (known.plan, known.controller) != (plan, controller):
             raise RequestConflict(f"run {run[:8]}", why="it began with another plan")
         return
     worst = forecast(
         connection,
-        run=run,
+        plan=plan,
         controller=controller,
         population=population,
         charges=charges,
@@ -253,13 +253,13 @@ def _account(
     mine = [entry for entry in read(connection, controller=controller) if entry.population == population]
     period = [entry for entry in mine if entry.recorded_at > since]
     held = [*_held(connection, controller, population), asked]
-    charges, runs = [entry.charge for entry in period], {entry.run for entry in period}
+    charges, plans = [entry.charge for entry in period], {entry.plan for entry in period}
     promised = charges + [each for _, more in held for each in more]
-    promising = runs | {run for run, more in held if more}
-    everything = spent([entry.charge for entry in mine], delta=limit.delta, runs=len({e.run for e in mine}))
+    promising = plans | {plan for plan, more in held if more}
+    everything = spent([entry.charge for entry in mine], delta=limit.delta, plans=len({e.plan for e in mine}))
     return Account(
-        spent=spent(charges, delta=limit.delta, runs=len(runs)),
-        reserved=spent(promised, delta=limit.delta, runs=len(promising)).epsilon,
+        spent=spent(charges, delta=limit.delta, plans=len(plans)),
+        reserved=spent(promised, delta=limit.delta, plans=len(promising)).epsilon,
         lifetime=everything.epsilon,
         limit=limit,
         since=since,
@@ -276,7 +276,7 @@ def _held(connection: Connection, controller: str, population: str) -> Iterator[
     )
     for row in rows:
         left = [(each, _left(connection, row, each)) for each in _charges(row.charges)]
-        yield row.run, [Charge(e.kind, e.noise_multiplier, e.sampling_rate, n) for e, n in left if n > 0]
+        yield row.plan, [Charge(e.kind, e.noise_multiplier, e.sampling_rate, n) for e, n in left if n > 0]
 
 
 def _left(connection: Connection, reservation: Any, wanted: Charge) -> int:

@@ -27,12 +27,16 @@ PROTOCOL: Literal[1] = 1
 COUNT_NOISE = 20.0
 """Noise multiplier of the eligible count that a vault draws once per plan."""
 
+FOLDS = 5
+"""A simulation may hold out one of so many parts of a public hash."""
+
 TRAIN, HOLDOUT = "train", "holdout"
 """The two populations of a region; each has a ledger limit of its own."""
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Noise = Annotated[float, Field(ge=0.2, le=1e6)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 WholeDays = Annotated[int, Field(ge=1, le=3650)]
@@ -179,7 +183,7 @@ class Normalisation(Settings):
 
     mode: Literal["quantile", "standard"]
     bins: Annotated[int, Field(ge=4, le=256)] = 16
-    noise_multiplier: Positive
+    noise_multiplier: Noise
 
 
 class Architecture(Settings):
@@ -200,7 +204,7 @@ class Training(Settings):
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     local_steps: Annotated[int, Field(ge=1, le=10_000)]
     sampling_rate: Share
-    noise_multiplier: Positive
+    noise_multiplier: Noise
     clipping_norm: Positive
     learning_rate: Positive
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -222,7 +226,7 @@ class Evaluation(Settings):
     spare attempts a region that is lost at the very end is waited for by resuming the run.
     """
 
-    noise_multiplier: Positive
+    noise_multiplier: Noise
     bins: Annotated[int, Field(ge=2, le=100)] = 10
     logit_range: Positive = 4.0
     logit_centre: Finite = 0.0
@@ -317,6 +321,8 @@ class Plan(Settings):
             raise ValueError("event data needs tasks over events, subject data needs tasks over columns")
         if self.federation.quorum > len(self.regions):
             raise ValueError(f"quorum {self.federation.quorum} exceeds the {len(self.regions)} regions")
+        if self.simulate.fold is not None and self.holdout_share != 1 / FOLDS:
+            raise ValueError(f"a fold holds out {1 / FOLDS:g}, holdout_share is {self.holdout_share:g}")
         if not any(share.contributes for share in self.regions.values()):
             raise ValueError("at least one region must contribute")
         return self

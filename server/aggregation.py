@@ -6,6 +6,7 @@ Checks each release against its request and receipt first. Sees no region's own 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,11 @@ class Accepted:
     words: bytes
 
 
-def accepted(answered: Answered, *, region: str, identity: str, frame: bytes) -> Accepted:
-    """Returns the release in answered, checked against the request frame and the region's identity.
+def accepted(answered: Answered, *, region: str, identity: str, frame: bytes, size: int) -> Accepted:
+    """Returns the release in answered, checked against request frame, identity key and bytes of a vector.
 
     Raises:
-        ReleaseInconsistent: it is no release, or its receipt, signature or words do not fit.
+        ReleaseInconsistent: it is no release, or its receipt, signature, words or size do not fit.
     """
     release = answered.answer
     if not isinstance(release, Release):
@@ -42,6 +43,7 @@ def accepted(answered: Answered, *, region: str, identity: str, frame: bytes) ->
     signed = canonical.encode(receipt.model_dump(mode="json"))
     fits = (
         receipt.region == region
+        and len(answered.blob) == size
         and receipt.request == hashlib.sha256(frame).hexdigest()
         and receipt.words == hashlib.sha256(answered.blob).hexdigest()
         and signature_holds(identity, signed, release.signature)
@@ -52,17 +54,23 @@ def accepted(answered: Answered, *, region: str, identity: str, frame: bytes) ->
 
 
 def opened(plan: Plan, request: Analyse | Train | Evaluate, releases: list[Accepted]) -> NDArray[np.float64]:
-    """Returns the sum over the cohort in the shape of the release.
+    """Returns the sum over the cohort, of accepted releases, in the shape of the release.
 
     Raises:
-        ReleaseInconsistent: a vector has not the plan's size.
+        ReleaseInconsistent: there is not one release for each region of the cohort.
     """
+    if len(releases) != len(request.cohort):
+        raise ReleaseInconsistent(f"{len(releases)} of {len(request.cohort)} releases of {request.kind}")
     shape = release_shape(plan, request.kind)
     grid = release_grid(plan, request.kind, len(request.cohort))
-    vectors = [np.frombuffer(each.words, dtype=grid.unsigned) for each in releases if each.words]
-    if len(vectors) != len(request.cohort) or any(each.size != np.prod(shape) for each in vectors):
-        raise ReleaseInconsistent(f"a vector of {request.kind}")
+    vectors = [np.frombuffer(each.words, dtype=grid.unsigned) for each in releases]
     return from_words(add(vectors, grid), grid).reshape(shape)
+
+
+def vector_bytes(plan: Plan, request: Analyse | Train | Evaluate) -> int:
+    """Returns the size of one region's vector, in bytes."""
+    grid = release_grid(plan, request.kind, len(request.cohort))
+    return math.prod(release_shape(plan, request.kind)) * grid.unsigned.itemsize
 
 
 def averaged_change(plan: Plan, cohort: tuple[str, ...], total: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ run asks the last round again and gets the same bytes. Holds no pickle and no re
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +71,8 @@ def write(folder: Path, journal: Journal, values: Values) -> Journal:
     write_state(folder, written)
     for old in folder.glob("round-*.safetensors"):
         if old.name != name:
-            old.unlink()
+            with suppress(OSError):
+                old.unlink()
     return written
 
 

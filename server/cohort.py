@@ -14,6 +14,7 @@ from privacy.release import Hello
 from server.channel import Channel, Lost, Node
 
 PAUSE_SECONDS = 0.2
+GREETING_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Cohort:
     progress: Callable[[int, int], None]
     members: dict[str, Member] = field(default_factory=dict)
     refusals: list[AnyAnswer] = field(default_factory=list)
-    lost: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, Member] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     upstream: Upstream = field(default_factory=dict)
 
     @property
@@ -61,17 +63,17 @@ class Cohort:
         """
         hello = to_bytes(Hello(run=self.run, plan=self.plan.digest))
         deadline = time.monotonic() + self.plan.federation.hello_seconds
-        asked: set[Node] = set()
+        heard: set[Node] = set()
         while len(self.members) + len(self.refusals) < len(self.plan.regions):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            fresh = [node for node in self.channel.nodes() if node not in asked]
-            asked |= set(fresh)
-            for node, reply in self.channel.ask(dict.fromkeys(fresh, hello), left).items():
-                self._hear(node, reply)
+            silent = [node for node in self.channel.nodes() if node not in heard]
+            # A silent node is greeted again: one that hangs must not keep others from being seen.
+            replies = self.channel.ask(dict.fromkeys(silent, hello), min(left, GREETING_SECONDS))
+            heard |= {node for node, reply in replies.items() if self._hear(node, reply)}
             self.progress(len(self.members), len(self.plan.regions))
-            if not fresh:
+            if not silent:
                 time.sleep(min(PAUSE_SECONDS, left))
         self.require_quorum()
 
@@ -87,28 +89,29 @@ class Cohort:
         raise QuorumMissed(who)
 
     def drop(self, region: str, reason: str) -> None:
-        """Takes a region out of the run."""
-        self.members.pop(region, None)
-        self.lost[region] = reason
+        """Takes a region out of the run; `reasons` says why."""
+        self.lost[region] = self.members.pop(region)
+        self.reasons[region] = reason
 
     def count(self, region: str, kind: str, size: int) -> None:
         """Counts a message of `size` bytes that a region sent."""
         messages, total = self.upstream.setdefault(region, {}).get(kind, (0, 0))
         self.upstream[region][kind] = (messages + 1, total + size)
 
-    def _hear(self, node: Node, reply: bytes | Lost) -> None:
+    def _hear(self, node: Node, reply: bytes | Lost) -> bool:
+        """Takes note of an answer to hello; returns whether it was one."""
         if isinstance(reply, Lost):
-            return
+            return False
         try:
             answer = read_answer(reply).answer
         except ReleaseInconsistent:
-            return
+            return True
         if isinstance(answer, Refused | Unavailable):
             self.refusals.append(answer)
         elif isinstance(answer, Welcome) and answer.region in self.plan.regions:
             if answer.region in self.members:
                 raise RegionNameTaken(f"region {answer.region}")
             self.count(answer.region, "hello", len(reply))
-            self.members[answer.region] = Member(
-                node, answer.identity, {str(name): left for name, left in answer.budget_left.items()}
-            )
+            left = {str(name): epsilon for name, epsilon in answer.budget_left.items()}
+            self.members[answer.region] = Member(node, answer.identity, left)
+        return True

@@ -1,6 +1,7 @@
 """One release from a whole cohort: an attempt, and another one without those who are missing.
 
-Each attempt has fresh noise and a fresh charge in every region, so attempts are limited by the plan.
+Each attempt has fresh noise and a fresh charge in every region, so attempts are limited by the plan. A region
+whose slot was used up by a crash stays: the next attempt is a slot of its own.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foundation.errors import AttemptsSpent, ReleaseInconsistent
+from foundation.errors import AttemptsSpent, ReleaseInconsistent, RequestConflict, RequestSpent, by_code
 from privacy.centre_notices import Refused
 from privacy.messages import read_answer, to_bytes
 from privacy.plan import Plan
 from privacy.release import Analyse, Evaluate, Receipt, Train
-from server.aggregation import Accepted, accepted, opened
+from server.aggregation import Accepted, accepted, opened, vector_bytes
 from server.channel import Channel, Lost
 from server.checkpoint import RoundRecord
 from server.cohort import Cohort
@@ -61,11 +63,7 @@ class Collector:
             lost |= set(request.cohort) - set(releases)
             self.cohort.require_quorum()
             attempt += 1
-            if attempt > self._spare(request):
-                away = ", ".join(sorted(lost))
-                raise AttemptsSpent(f"{request.kind}, round {request.round}, missing {away}")
-        if not isinstance(request, Evaluate):
-            self.attempts_spent += attempt
+            self._spend(request, attempt, lost)
         self.receipts += [each.receipt for each in releases.values()]
         record = RoundRecord(
             kind=request.kind,
@@ -77,10 +75,15 @@ class Collector:
         )
         return Collected(request, opened(self.plan, request, list(releases.values())), record)
 
-    def _spare(self, request: Slotted) -> int:
+    def _spend(self, request: Slotted, attempt: int, lost: set[str]) -> None:
         if isinstance(request, Evaluate):
-            return self.plan.evaluation.spare_attempts
-        return self.plan.federation.spare_attempts - self.attempts_spent
+            left = self.plan.evaluation.spare_attempts - attempt
+        else:
+            self.attempts_spent += 1
+            left = self.plan.federation.spare_attempts - self.attempts_spent
+        if left < 0:
+            away = ", ".join(sorted(lost))
+            raise AttemptsSpent(f"{request.kind}, round {request.round}, without {away}")
 
     def _ask(self, request: Slotted, blob: bytes) -> dict[str, Accepted]:
         frame = to_bytes(request, blob)
@@ -90,18 +93,31 @@ class Collector:
         for node, name in nodes.items():
             reply = replies.get(node, Lost("no answer"))
             try:
-                releases[name] = self._accept(request.kind, name, frame, reply)
+                releases[name] = self._accept(request, name, frame, reply)
+            except (RequestConflict, RequestSpent):
+                continue  # the slot is used up, the region is there: another attempt finds it
             except ReleaseInconsistent as error:
                 self.cohort.drop(name, error.what)
         return releases
 
-    def _accept(self, kind: str, region: str, frame: bytes, reply: bytes | Lost) -> Accepted:
+    def _accept(self, request: Slotted, region: str, frame: bytes, reply: bytes | Lost) -> Accepted:
         if isinstance(reply, Lost):
             raise ReleaseInconsistent(f"region {region}: {reply.reason}")
-        self.cohort.count(region, kind, len(reply))
+        self.cohort.count(region, request.kind, len(reply))
         answered = read_answer(reply)
         if isinstance(answered.answer, Refused):
-            self.cohort.refusals.append(answered.answer)
-            raise ReleaseInconsistent(f"region {region} refused with {answered.answer.code}")
-        identity = self.cohort.members[region].identity
-        return accepted(answered, region=region, identity=identity, frame=frame)
+            self._refused(region, answered.answer)
+        return accepted(
+            answered,
+            region=region,
+            identity=self.cohort.members[region].identity,
+            frame=frame,
+            size=vector_bytes(self.plan, request),
+        )
+
+    def _refused(self, region: str, refusal: Refused) -> NoReturn:
+        kind = by_code(refusal.code)
+        if kind in (RequestConflict, RequestSpent):
+            raise kind(f"region {region}")
+        self.cohort.refusals.append(refusal)
+        raise ReleaseInconsistent(f"region {region} refused with {refusal.code}")

@@ -89,7 +89,7 @@ class Run:
                     self._train(collector, number)
                 self._evaluate(collector)
             except FedprofileError as error:
-                self._fail(error)
+                self._fail(collector, error)
                 raise
         self._close(cohort)
         return Finished(
@@ -176,14 +176,17 @@ class Run:
         )
         self.journal, self.values = checkpoint.write(self.folder, journal, values), values
 
-    def _fail(self, error: FedprofileError) -> None:
-        self.journal = self.journal.model_copy(update={"state": "failed", "reason": error.code})
+    def _fail(self, collector: Collector, error: FedprofileError) -> None:
+        self.journal = self.journal.model_copy(
+            update={"state": "failed", "reason": error.code, "attempts_spent": collector.attempts_spent}
+        )
         checkpoint.write_state(self.folder, self.journal)
 
     def _close(self, cohort: Cohort) -> None:
         close = to_bytes(Close(run=self.journal.run, plan=self.plan.digest, outcome="finished"))
         names = {member.node: name for name, member in cohort.members.items()}
-        frames = dict.fromkeys(self.channel.nodes(), close)
+        silent = {member.node for member in cohort.lost.values()}
+        frames = {node: close for node in self.channel.nodes() if node not in silent}
         for node, reply in self.channel.ask(frames, CLOSE_SECONDS).items():
             if isinstance(reply, bytes) and node in names:
                 cohort.count(names[node], "close", len(reply))

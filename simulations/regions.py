@@ -15,9 +15,8 @@ from pathlib import Path
 
 from client.approval import approve
 from client.eligible import EligibleSets
-from client.folder import MANIFEST, RegionFolder, make_folder, open_folder, require_same
+from client.folder import MANIFEST, POLICY, RegionFolder, is_made, make_folder, open_folder, require_same
 from client.manifest import Manifest
-from client.settings import Policy
 from client.source import path_of
 from client.store import Store
 from client.vault import Vault
@@ -28,6 +27,7 @@ from privacy.seal import IdentitySeal
 from simulations.population import World, write_world
 
 REGIONS, WORLD = "regions", "world"
+DEFAULT_POLICY = 'purposes = ["{}"]\n'
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,7 @@ def open_regions(
             vault = Vault(folder, people, IdentitySeal(), utc_now)
             vault.recover()
             approve(folder, plan, utc_now())
+            stack.callback(vault.stop)
             regions[name] = Region(folder, store, people, vault)
         _require_disjoint(plan, regions)
         yield regions
@@ -103,16 +104,13 @@ def open_regions(
 
 def _made(plan: Plan, name: str, path: Path, out: Path) -> Path:
     folder, text = out / REGIONS / name, path.read_text(encoding="utf-8")
-    if (folder / MANIFEST).is_file():
-        if (folder / MANIFEST).read_text(encoding="utf-8") != text:
-            raise FolderMismatch(f"{folder} was made from another manifest than {path}")
-        return folder
     policy = path.with_suffix(".policy.toml")
-    if policy.is_file():
-        stated = policy.read_text(encoding="utf-8")
-        load(policy, Policy)
-    else:
-        stated = f'purposes = ["{plan.purpose}"]\n'
+    stated = policy.read_text(encoding="utf-8") if policy.is_file() else DEFAULT_POLICY.format(plan.purpose)
+    if is_made(folder):
+        for name_of, wanted in ((MANIFEST, text), (POLICY, stated)):
+            if (folder / name_of).read_text(encoding="utf-8") != wanted:
+                raise FolderMismatch(f"{folder / name_of} is not what {path} states now")
+        return folder
     make_folder(
         folder,
         manifest=text,
@@ -140,13 +138,21 @@ def _write_world(plan: Plan, out: Path) -> None:
 
 
 def _require_disjoint(plan: Plan, regions: dict[str, Region]) -> None:
-    as_of = plan.data.train_as_of if isinstance(plan.data, EventData) else None
     for one, other in combinations(sorted(regions), 2):
         if not _files(regions[one]) & _files(regions[other]):
             continue
-        theirs = [set(map(str, regions[name].store.snapshot(plan, as_of).subjects)) for name in (one, other)]
-        if theirs[0] & theirs[1]:
+        if _subjects(plan, regions[one]) & _subjects(plan, regions[other]):
             raise RegionsOverlap(f"regions {one} and {other}")
+
+
+def _subjects(plan: Plan, region: Region) -> set[str]:
+    data = plan.data
+    dates = {data.train_as_of, data.test_as_of} if isinstance(data, EventData) else {None}
+    return {
+        str(subject)
+        for as_of in dates
+        for subject in region.store.snapshot(plan, as_of, labels=False).subjects
+    }
 
 
 def _files(region: Region) -> set[Path]:

@@ -7,6 +7,7 @@ owns all rows, and never leave a real region.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -147,9 +148,9 @@ def _epsilon(done: Simulated, name: str, population: str) -> dict[str, Any]:
 def _conditions(done: Simulated, name: str, population: str, account: Account) -> dict[str, float]:
     # In mode local each region's noise is full, so masks change nothing for its people.
     alone_figure = account.spent.epsilon
-    mine = _charges(done, name, population)
+    mine = _charges(done, name, population, account.since)
     others = [
-        _composed(mine + _charges(done, other, population), account.limit)
+        _composed(mine + _charges(done, other, population, account.since), account.limit)
         for other in done.regions
         if other != name
     ]
@@ -161,12 +162,17 @@ def _conditions(done: Simulated, name: str, population: str, account: Account) -
     }
 
 
-def _charges(done: Simulated, name: str, population: str) -> list[tuple[str, Charge]]:
+def _charges(done: Simulated, name: str, population: str, since: datetime) -> list[tuple[str, Charge]]:
+    """Returns plan and charge of each entry of the rolling period."""
     with done.regions[name].folder.engine.begin() as connection:
         entries = ledger.read(connection, controller=done.plan.controller)
-        return [(each.run, each.charge) for each in entries if each.population == population]
+        return [
+            (each.plan, each.charge)
+            for each in entries
+            if each.population == population and each.recorded_at > since
+        ]
 
 
 def _composed(together: list[tuple[str, Charge]], limit: Limit) -> float:
-    runs = len({run for run, _ in together})
-    return spent([charge for _, charge in together], delta=limit.delta, runs=runs).epsilon
+    plans = len({plan for plan, _ in together})
+    return spent([charge for _, charge in together], delta=limit.delta, plans=plans).epsilon

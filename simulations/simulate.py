@@ -6,7 +6,6 @@ checkpoint, models, result. The same folder goes on with the same ledgers. Does 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -96,25 +95,29 @@ def simulate(
     """
     plan, begun, stages = read_plan(plan_path) if plan is None else plan, utc_now(), Stages()
     manifests = read_manifests(plan, _base(plan_path, out))
-    out.mkdir(parents=True, exist_ok=True)
-    journal, values, folder = _journal(plan, out, resume=resume)
-    _remember(plan_path, out)
-    progress("opening regions", 0, len(manifests))
-    with open_regions(plan, manifests, out, durable=durable) as regions:
-        stages.end("opening regions, reading tables")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        raise FolderUnknown(f"{out} cannot be a folder", do="name another --out") from None
+    with files.exclusive(out):
+        progress("opening regions", 0, len(manifests))
+        with open_regions(plan, manifests, out, durable=durable) as regions:
+            journal, values, folder = _journal(plan, out, resume=resume)
+            _remember(plan_path, out)
+            stages.end("opening regions, reading tables")
 
-        def run(channel: Channel, initial: NDArray[np.float32]) -> Finished:
-            return Run(plan, folder, channel, progress, journal, values).go(initial)
+            def run(channel: Channel, initial: NDArray[np.float32]) -> Finished:
+                return Run(plan, folder, channel, progress, journal, values).go(initial)
 
-        finished = _federate(plan, regions, run, faults)
-        stages.end("rounds")
-        generator = np.random.default_rng(int(hashlib.sha256(journal.run.encode()).hexdigest()[:8], 16))
-        evaluations = evaluate(plan, finished.counts, finished.evaluated, generator)
-        model = models.register(
-            out / CENTRAL / MODELS, plan, finished, evaluations, origin="simulation", now=utc_now()
-        )
-        stages.end("intervals")
-        return then(Simulated(plan, out, regions, finished, evaluations, model, stages, begun))
+            finished = _federate(plan, regions, run, faults)
+            stages.end("rounds")
+            generator = np.random.default_rng(int(journal.run[:8], 16))
+            evaluations = evaluate(plan, finished.counts, finished.evaluated, generator)
+            model = models.register(
+                out / CENTRAL / MODELS, plan, finished, evaluations, origin="simulation", now=utc_now()
+            )
+            stages.end("intervals")
+            return then(Simulated(plan, out, regions, finished, evaluations, model, stages, begun))
 
 
 def _federate(
@@ -144,7 +147,8 @@ def _at_home(regions: dict[str, Region], missed: FedprofileError) -> FedprofileE
     """Returns why a region was unavailable, which only a simulator may know; else what the centre knows."""
     for name, region in regions.items():
         for reason in region.vault.reasons:
-            return type(reason)(f"region {name}: {reason.what}", why=reason.why, do=reason.do)
+            what = f"region {name}: {reason.what} (the centre knows only: {missed.what})"
+            return type(reason)(what, why=reason.why, do=f"{reason.do}; then --resume")
     return missed
 
 

@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: plan, manifest, policy, errors, commands.
+"""Writes the reference pages from the code, and the README's figures from the committed benchmarks.
 
 .venv/bin/python docs/reference/build.py          # write
 .venv/bin/python docs/reference/build.py --check  # exit 1 where a page is stale
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import types
 import typing
@@ -24,7 +25,10 @@ from console.cli import app
 from foundation.errors import FedprofileError
 from privacy.plan import Plan
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+README = HERE.parent.parent / "README.md"
+RESULTS = HERE.parent.parent / "benchmarks" / "results"
+BEGIN, END = "<!-- utility: made by docs/reference/build.py -->", "<!-- /utility -->"
 SLUG = "^[a-z0-9][a-z0-9_-]{0,62}$"
 HEAD = "<!-- Made by docs/reference/build.py; do not edit. -->\n\n"
 
@@ -152,9 +156,34 @@ def _doc(each: type) -> str:
     return " ".join((inspect.getdoc(each) or "").split())
 
 
-def pages() -> dict[str, str]:
-    """Returns every page by file name."""
-    return {
+def readme() -> str:
+    """Returns the README with its table of figures made anew."""
+    text = README.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{_utility()}\n{END}{rest.partition(END)[2]}"
+
+
+def _utility() -> str:
+    found = json.loads((RESULTS / "utility.json").read_text(encoding="utf-8"))
+    lines = [
+        "| task | fedprofile | logistic regression | boosted trees | central DP |",
+        "|---|---|---|---|---|",
+    ]
+    for what in dict.fromkeys(row["what"] for row in found["rows"] if row["what"].endswith(": AUC")):
+        rows = {row["against"]: row for row in found["rows"] if row["what"] == what}
+        others = [rows[name]["theirs"] for name in _OTHERS]
+        ours = rows[_OTHERS[0]]["ours"]
+        cells = [f"**{ours:.3f}**", *(f"{each:.3f}" for each in others)]
+        lines.append(f"| {what.removesuffix(': AUC')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+_OTHERS = ("logistic regression, no privacy", "gradient boosting, no privacy", "central DP, same epsilon")
+
+
+def pages() -> dict[Path, str]:
+    """Returns every page by its file."""
+    made = {
         "plan.md": settings_page(
             "Plan",
             "TOML, written by the centre, approved by each region by its digest over the canonical form. "
@@ -172,13 +201,13 @@ def pages() -> dict[str, str]:
         "errors.md": errors_page(),
         "commands.md": commands_page(),
     }
+    return {HERE / name: text for name, text in made.items()} | {README: readme()}
 
 
 def main() -> int:
     """Writes the pages, or checks them."""
     stale = 0
-    for name, text in pages().items():
-        path = HERE / name
+    for path, text in pages().items():
         if "--check" in sys.argv[1:]:
             stale += not path.is_file() or path.read_text(encoding="utf-8") != text
         else:

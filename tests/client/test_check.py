@@ -159,7 +159,15 @@ def test_ledger_entries_are_shown_as_they_were_charged(region, small):
     reserve(folder, small.plan)
     charge = worst_case(small.plan, "eu")["train"][0]
     with folder.engine.begin() as connection:
-        ledger.charge(connection, run=RUN, population="train", request="", charge=charge, now=NOW)
+        ledger.charge(
+            connection,
+            run=RUN,
+            plan=small.plan.digest,
+            population="train",
+            request="",
+            charge=charge,
+            now=NOW,
+        )
     (told,) = ledger_entries(folder)
     assert (told["sequence"], told["kind"], told["noise_multiplier"], told["run"]) == (1, "count", 20.0, RUN)
     assert told["recorded_at"] == "2026-01-15T12:00:00+00:00"

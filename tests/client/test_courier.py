@@ -46,18 +46,18 @@ def reply_of(monkeypatch):
 
 def test_an_answers_bytes_are_carried_as_they_are():
     link = Answering(b"\0sealed\xff")
-    assert carry(link, b"frame") == b"\0sealed\xff"
+    assert carry(lambda: link.answer(b"frame")) == b"\0sealed\xff"
     assert link.asked == [b"frame"]
 
 
 @pytest.mark.parametrize("error", [ValueError(ROW), OSError(ROW), MemoryError(ROW), KeyError(ROW)])
 def test_a_link_that_fails_is_unavailable(error):
-    assert carry(Answering(error), b"") == UNAVAILABLE
+    assert carry(lambda: Answering(error).answer(b"")) == UNAVAILABLE
 
 
 def test_what_is_meant_to_end_the_process_is_not_held_up():
     with pytest.raises(KeyboardInterrupt):
-        carry(Answering(KeyboardInterrupt()), b"")
+        carry(lambda: Answering(KeyboardInterrupt()).answer(b""))
 
 
 def test_a_reply_is_one_record_with_one_field(reply_of):

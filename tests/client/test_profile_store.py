@@ -82,7 +82,8 @@ def scored(small, tmp_path):
 
 
 def shown(folder, people, subject, now=NOW, **more):
-    return profile_store.profile(folder, people, subject, purpose=PURPOSE, now=now, **more)
+    asked = {"controller": "example-shop", "purpose": PURPOSE} | more
+    return profile_store.profile(folder, people, subject, now=now, **asked)
 
 
 def rows_of(folder):
@@ -173,10 +174,13 @@ def test_unknown_and_unpermitted_people_get_the_same_error(scored, small):
     assert "eu-3" not in told[0]
 
 
-def test_a_score_is_shown_for_its_own_purpose_only(scored):
+@pytest.mark.parametrize(
+    "other", [{"purpose": "growth"}, {"controller": "other-shop"}], ids=lambda o: next(iter(o))
+)
+def test_a_score_is_shown_to_its_own_controller_for_its_own_purpose_only(scored, other):
     folder, people = scored
     with pytest.raises(SubjectUnknown):
-        profile_store.profile(folder, people, "eu-3", purpose="growth", now=NOW)
+        shown(folder, people, "eu-3", **other)
 
 
 def test_every_read_is_logged_at_home_without_naming_the_person(scored):
@@ -187,7 +191,8 @@ def test_every_read_is_logged_at_home_without_naming_the_person(scored):
         shown(folder, people, "nobody")
     reads = [entry for entry in log(folder, "subject") if entry["type"] == "profile_read"]
     assert [entry["shown"] for entry in reads] == [True, False]
-    assert all(set(entry) == {"type", "purpose", "shown"} for entry in reads)
+    assert all(set(entry) == {"type", "controller", "purpose", "shown"} for entry in reads)
+    assert {entry["controller"] for entry in reads} == {"example-shop"}
     assert len(log(folder, "border")) == border
 
 

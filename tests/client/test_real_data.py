@@ -47,7 +47,8 @@ def events(as_of, currency, days):
          "active_days": 365, "currency": currency},
         {"again": {"kind": "event", "event": ORDER, "days": days},
          "refund": {"kind": "event", "event": REFUND, "days": 3650}},
-        {"catalogue": ["orders_all", "spend_360d", "refunds_all", "mean_gap_days_all", "days_since_last_order"]},
+        {"catalogue": ["orders_all", "spend_360d", "refunds_all", "mean_gap_days_all",
+                       "days_since_last_order"]},
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import event, select
 import client.vault
 from client import approval, model_store, request_journal
 from client.approval import approve
-from client.courier import carry
 from client.eligible import EligibleSets
 from client.folder import open_folder
 from client.settings import Policy
@@ -675,7 +674,7 @@ def test_a_database_that_cannot_grow_answers_unavailable_and_stays_whole(eu_fold
 
         event.listen(vault.folder.engine, "connect", no_room)
         vault.folder.engine.dispose()
-        answers = [told(carry(vault, train(small.plan, attempt=attempt))) for attempt in range(12)]
+        answers = [told(vault.answer(train(small.plan, attempt=attempt))) for attempt in range(12)]
         assert "unavailable" in answers
     with vault_on(eu_folder) as vault:
         again = [told(vault.answer(train(small.plan, attempt=attempt))) for attempt in range(12)]

@@ -26,6 +26,7 @@ from privacy.events import Charge
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 1, 10, tzinfo=UTC)
 LIMIT = Limit(3.0, 100_000)
+PLAN, OTHER = "ab" * 32, "cd" * 32
 TABLES = [ledger.entries, ledger.reservations]
 HALF = Charge("training", 12.0, 1.0, 10)
 """Ten releases at noise 12: epsilon about 1.2 at delta 1e-6, so that two runs fit the limit."""
@@ -49,19 +50,14 @@ def run_id(number):
     return f"{number:032x}"
 
 
-def reserve(
-    connection, run, charges=(HALF,), *, controller="shop", population="train", limit=LIMIT, now=START
-):
-    ledger.reserve(
-        connection, run=run_id(run), plan="ab" * 32, controller=controller, population=population,
-        charges=list(charges), limit=limit, now=now,
-    )  # fmt: skip
+def reserve(connection, run, charges=(HALF,), **changes):
+    asked = {"plan": PLAN, "controller": "shop", "population": "train", "limit": LIMIT, "now": START}
+    ledger.reserve(connection, run=run_id(run), charges=list(charges), **asked | changes)
 
 
-def charge(connection, run, asked=HALF, *, population="train", now=START):
-    return ledger.charge(
-        connection, run=run_id(run), population=population, request="cd" * 32, charge=asked, now=now
-    )
+def charge(connection, run, asked=HALF, **changes):
+    whose = {"plan": PLAN, "population": "train", "now": START} | changes
+    return ledger.charge(connection, run=run_id(run), request="cd" * 32, charge=asked, **whose)
 
 
 def account(connection, *, controller="shop", population="train", limit=LIMIT, now=START):
@@ -188,8 +184,9 @@ def test_only_what_was_reserved_can_be_charged(connection):
     ):
         with pytest.raises(BudgetExceeded):
             charge(connection, 1, other)
-    with pytest.raises(RunClosed):
-        charge(connection, 1, one(), population="holdout")
+    for elsewhere in ({"population": "holdout"}, {"plan": OTHER}):
+        with pytest.raises(RunClosed):
+            charge(connection, 1, one(), **elsewhere)
     charge(connection, 1, one())
     with pytest.raises(BudgetExceeded):
         charge(connection, 1, one())
@@ -217,8 +214,44 @@ def test_the_limit_itself_may_be_reached_and_not_passed(connection):
 def test_asking_again_for_the_same_run_reserves_nothing_more(connection):
     reserve(connection, 1)
     before = account(connection)
+    for charges in ([HALF], [HALF.times(2)], []):
+        reserve(connection, 1, charges)
+        assert account(connection) == before
+
+
+@pytest.mark.parametrize("other", [{"controller": "mall"}, {"plan": OTHER}])
+def test_a_run_stands_for_one_plan_of_one_controller(connection, other):
     reserve(connection, 1)
-    assert account(connection) == before
+    before = account(connection), account(connection, controller="mall")
+    with pytest.raises(RequestConflict):
+        reserve(connection, 1, **other)
+    assert (account(connection), account(connection, controller="mall")) == before
+
+
+def test_a_charge_needs_an_open_reservation_of_its_plan(connection):
+    asked = {"run": run_id(1), "plan": PLAN, "population": "train"}
+    with pytest.raises(RunClosed):
+        ledger.require_open(connection, **asked)
+    reserve(connection, 1)
+    assert ledger.require_open(connection, **asked).controller == "shop"
+    for elsewhere in ({"plan": OTHER}, {"population": "holdout"}, {"run": run_id(2)}):
+        with pytest.raises(RunClosed):
+            ledger.require_open(connection, **asked | elsewhere)
+    ledger.close(connection, run_id(1))
+    with pytest.raises(RunClosed):
+        ledger.require_open(connection, **asked)
+
+
+def test_the_ledger_knows_the_hash_of_each_entry_and_of_the_empty_ledger(connection):
+    assert ledger.has(connection, bytes(32))
+    heads = []
+    reserve(connection, 1)
+    for _ in range(3):
+        charge(connection, 1, one())
+        heads.append(ledger.head(connection)[1])
+    assert all(ledger.has(connection, head) for head in heads)
+    connection.execute(text("DELETE FROM ledger_entry WHERE sequence = 3"))
+    assert [ledger.has(connection, head) for head in heads] == [True, True, False]
 
 
 def test_a_closed_run_frees_what_it_did_not_use_and_stays_closed(connection):
@@ -242,7 +275,7 @@ def test_closing_the_others_leaves_one_run_open(connection):
         charge(connection, 1, one())
 
 
-def test_a_second_run_is_decided_by_the_filter(connection):
+def test_a_second_plan_is_decided_by_the_filter(connection):
     reserve(connection, 1)
     charge(connection, 1)
     assert account(connection).spent.decided_by == "PLD"
@@ -250,11 +283,21 @@ def test_a_second_run_is_decided_by_the_filter(connection):
     both = renyi_epsilon([HALF.times(2)], LIMIT.delta)
     assert both > pld_epsilon([HALF.times(2)], LIMIT.delta)
     with pytest.raises(BudgetExceeded):
-        reserve(connection, 2, limit=Limit(both - 1e-9, LIMIT.n_max))
-    reserve(connection, 2, limit=Limit(both, LIMIT.n_max))
+        reserve(connection, 2, plan=OTHER, limit=Limit(both - 1e-9, LIMIT.n_max))
+    reserve(connection, 2, plan=OTHER, limit=Limit(both, LIMIT.n_max))
     assert account(connection).reserved == both
-    charge(connection, 2)
+    charge(connection, 2, plan=OTHER)
     assert account(connection).spent == ledger.Spent(both, "RDP filter")
+
+
+def test_a_plan_that_runs_again_is_still_one_plan(connection):
+    both = pld_epsilon([HALF.times(2)], LIMIT.delta)
+    for run in (1, 2):
+        reserve(connection, run)
+        charge(connection, run)
+        ledger.close(connection, run_id(run))
+    assert account(connection).spent == ledger.Spent(both, "PLD")
+    assert account(connection).lifetime == both
 
 
 def test_a_run_of_several_releases_is_still_one_run(connection):
@@ -281,7 +324,7 @@ def test_controllers_and_populations_have_accounts_of_their_own(connection):
 
 def test_forecast_is_what_a_reservation_is_judged_by(connection):
     reserve(connection, 1)
-    asked = {"run": run_id(2), "controller": "shop", "population": "train", "charges": [HALF], "now": START}
+    asked = {"plan": PLAN, "controller": "shop", "population": "train", "charges": [HALF], "now": START}
     worst = ledger.forecast(connection, limit=LIMIT, **asked)
     with pytest.raises(BudgetExceeded):
         reserve(connection, 2, limit=Limit(worst - 1e-9, LIMIT.n_max))
@@ -306,8 +349,8 @@ def test_old_entries_leave_the_period_but_never_the_lifetime(connection):
     later = account(connection, now=outside)
     assert (later.spent.epsilon, later.reserved, later.lifetime) == (0.0, 0.0, spent)
     assert later.since == START
-    reserve(connection, 2, now=outside)
-    charge(connection, 2, now=outside)
+    reserve(connection, 2, plan=OTHER, now=outside)
+    charge(connection, 2, plan=OTHER, now=outside)
     assert account(connection, now=outside).spent.epsilon == spent
     assert account(connection, now=outside).lifetime == renyi_epsilon([HALF.times(2)], LIMIT.delta) > spent
 
@@ -348,8 +391,9 @@ from privacy.events import Charge
 engine = open_database(Path(sys.argv[1]))
 while True:
     with engine.begin() as connection:
-        entry = ledger.charge(connection, run=sys.argv[2], population="train", request="cd" * 32,
-                              charge=Charge("training", 900.0, 1.0, 1), now=datetime.now(UTC))
+        entry = ledger.charge(connection, run=sys.argv[2], plan="ab" * 32, population="train",
+                              request="cd" * 32, charge=Charge("training", 900.0, 1.0, 1),
+                              now=datetime.now(UTC))
     print(entry.sequence, flush=True)
 """
 
@@ -407,7 +451,10 @@ class LedgerRules(RuleBasedStateMachine):
         if self.reserved.get((number, population), (controller,))[0] != controller:
             return
         asked = [Charge("training", noise, 1.0, count), Charge("count", 30.0, 1.0, 1)]
-        with self.engine.begin() as connection, contextlib.suppress(BudgetExceeded, RequestConflict, RunClosed):
+        with (
+            self.engine.begin() as connection,
+            contextlib.suppress(BudgetExceeded, RequestConflict, RunClosed),
+        ):
             reserve(
                 connection,
                 number,

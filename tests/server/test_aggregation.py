@@ -13,9 +13,10 @@ from privacy.fixed_point import to_words
 from privacy.layout import release_grid, release_shape
 from privacy.messages import Answered, read_answer, read_request, to_bytes
 from privacy.release import Analyse, Evaluate, HistogramQuery, Train
-from server.aggregation import Accepted, accepted, averaged_change, opened
+from server.aggregation import Accepted, accepted, averaged_change, opened, vector_bytes
 
 COHORT = ("eu", "sea", "us")
+SIZE = 40
 
 
 def request_of(world, kind, **fields):
@@ -46,7 +47,7 @@ def sent(world):
 
 def test_a_release_that_fits_its_request_is_accepted(sent):
     frame, region, answered = sent
-    release = accepted(answered, region="eu", identity=region.keys.public, frame=frame)
+    release = accepted(answered, region="eu", identity=region.keys.public, frame=frame, size=SIZE)
     assert release.receipt.region == "eu"
     assert release.words == answered.blob
 
@@ -92,10 +93,10 @@ def test_an_answer_to_another_request_is_refused(sent, world):
 def test_an_answer_in_another_regions_name_is_refused(sent, world):
     frame, region, answered = sent
     with pytest.raises(ReleaseInconsistent):
-        accepted(answered, region="us", identity=region.keys.public, frame=frame)
+        accepted(answered, region="us", identity=region.keys.public, frame=frame, size=SIZE)
     other = world.regions()[3]
     with pytest.raises(ReleaseInconsistent):
-        accepted(answered, region="eu", identity=other.keys.public, frame=frame)
+        accepted(answered, region="eu", identity=other.keys.public, frame=frame, size=SIZE)
 
 
 def test_an_answer_that_is_no_release_is_refused(sent):
@@ -116,11 +117,16 @@ def test_what_is_opened_is_the_sum_of_what_went_in(world, kind, data):
     np.testing.assert_allclose(total, values.sum(axis=0), atol=2 * grid.step, rtol=1e-12)
 
 
-@pytest.mark.parametrize("size", [0, 8, 48])
-def test_a_vector_of_another_size_is_refused(world, size):
-    words = [b"\0" * 40, b"\0" * 40, b"\0" * size]
+@pytest.mark.parametrize("size", [0, 8, 13, 48])
+def test_a_vector_of_another_size_is_refused(sent, size):
+    frame, region, answered = sent
+    assert len(answered.blob) == SIZE
     with pytest.raises(ReleaseInconsistent):
-        opened(world.plan, request_of(world, "train"), [Accepted(None, each) for each in words])
+        accepted(answered, region="eu", identity=region.keys.public, frame=frame, size=size)
+
+
+def test_the_size_of_a_vector_follows_from_the_plan(world):
+    assert vector_bytes(world.plan, request_of(world, "train")) == SIZE
 
 
 def test_a_sum_over_fewer_than_the_cohort_is_refused(world):
@@ -147,7 +153,7 @@ def test_a_region_that_contributes_nobody_has_no_part_in_the_mean(world):
 
 def refuse(answered, region, frame):
     with pytest.raises(ReleaseInconsistent):
-        accepted(answered, region="eu", identity=region.keys.public, frame=frame)
+        accepted(answered, region="eu", identity=region.keys.public, frame=frame, size=SIZE)
 
 
 def test_requests_and_answers_survive_the_frame(sent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from foundation.errors import AttemptsSpent, QuorumMissed, RequestConflict
+from foundation.errors import AttemptsSpent, BudgetExceeded, QuorumMissed
 from privacy.centre_notices import Refused, Unavailable
 from privacy.messages import to_bytes
 from privacy.release import Hello, Train
@@ -98,8 +98,8 @@ def test_a_quorum_missed_names_who_is_missing(collect, world):
 
 def test_a_quorum_missed_by_refusals_carries_their_code(collect, world):
     plan = world.changed(world.plan, federation={"quorum": 3})
-    with pytest.raises(RequestConflict) as caught:
-        collect(loses("sea", to_bytes(Refused(code="FP-306"))), plan)
+    with pytest.raises(BudgetExceeded) as caught:
+        collect(loses("sea", to_bytes(Refused(code="FP-302"))), plan)
     assert caught.value.exit_code == 3
 
 
@@ -115,7 +115,7 @@ def test_spare_attempts_run_out(collect, world):
             return None
         return next((each for each in first if each is not None), None)
 
-    with pytest.raises(AttemptsSpent, match="round 1, missing a, b"):
+    with pytest.raises(AttemptsSpent, match="round 1, without a, b"):
         collect(one_after_the_other, four)
 
 
@@ -128,3 +128,13 @@ def test_a_lost_region_is_not_asked_again(collect):
     collect(loses("sea", times=1))
     assert [regions for _, regions in collect.asked][-1] == ("eu", "us")
     assert "sea" in collect.collector.cohort.missing
+
+
+@pytest.mark.parametrize("code", ["FP-306", "FP-308"])
+def test_a_used_up_slot_costs_an_attempt_and_not_the_region(collect, code):
+    def used_up(region, asked):
+        return to_bytes(Refused(code=code)) if asked.request.attempt == 0 else None
+
+    collected = collect(used_up)
+    assert collected.record.attempt == 1
+    assert collected.request.cohort == ("eu", "sea", "us")

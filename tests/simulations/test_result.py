@@ -146,7 +146,7 @@ def entries(out, region, population):
     """The epsilon that the region's own ledger composes to."""
     with open_folder(out / "regions" / region) as folder, folder.engine.begin() as connection:
         mine = [each.charge for each in ledger.read(connection) if each.population == population]
-        return spent(mine, delta=folder.policy.limits[population].delta, runs=1).epsilon
+        return spent(mine, delta=folder.policy.limits[population].delta, plans=1).epsilon
 
 
 def independent_auc(done):
