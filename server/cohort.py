@@ -14,7 +14,8 @@ from privacy.release import Hello
 from server.channel import Channel, Lost, Node
 
 PAUSE_SECONDS = 0.2
-GREETING_SECONDS = 10.0
+GREETINGS = 5
+"""Into how many slices the time for hello is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Cohort:
                 break
             silent = [node for node in self.channel.nodes() if node not in heard]
             # A silent node is greeted again: one that hangs must not keep others from being seen.
-            replies = self.channel.ask(dict.fromkeys(silent, hello), min(left, GREETING_SECONDS))
+            slice_seconds = min(left, self.plan.federation.hello_seconds / GREETINGS)
+            replies = self.channel.ask(dict.fromkeys(silent, hello), slice_seconds)
             heard |= {node for node, reply in replies.items() if self._hear(node, reply)}
             self.progress(len(self.members), len(self.plan.regions))
             if not silent:
