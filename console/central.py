@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -149,6 +150,7 @@ def _simulate(path: Path | None, out: Path | None, resume: Path | None) -> dict[
     with progress_bar() as progress:
         progress("loading torch and flower", 0, 1)
         from console.report import write_report
+        from foundation.files import write_atomically
         from simulations.details import details_of
         from simulations.result import result_of
         from simulations.simulate import PLAN, Simulated
@@ -158,6 +160,7 @@ def _simulate(path: Path | None, out: Path | None, resume: Path | None) -> dict[
             progress("figures and report", 0, 1)
             result = result_of(done)
             write_report(done.out / "report.html", result, details_of(done))
+            write_atomically(done.out / "result.json", json.dumps(result, indent=1).encode(), mode=0o644)
             return result
 
         folder = resume or out or _default_folder(_name_of(path))

@@ -49,6 +49,17 @@ def test_another_plan_is_not_approved_with_it(folder, small):
         approved(folder, "0" * 64)
 
 
+def test_an_approved_text_that_was_altered_is_no_longer_approved(folder, small):
+    approval.approve(folder, small.plan, NOW)
+    with folder.engine.begin() as connection:
+        (text,) = connection.execute(select(approvals.c.plan)).one()
+        weaker = text.replace('"noise_multiplier":6.0', '"noise_multiplier":0.6')
+        assert weaker != text
+        connection.execute(approvals.update().values(plan=weaker))
+    with pytest.raises(PlanNotApproved):
+        approved(folder, small.plan.digest)
+
+
 def test_where_a_simulation_finds_its_tables_is_not_part_of_what_is_approved(folder, small):
     approval.approve(folder, small.plan, NOW)
     elsewhere = type(small.plan).model_validate(small.plan.model_dump() | {"simulate": {}})

@@ -35,8 +35,8 @@ def reply_of(monkeypatch):
     for name, value in (("_task_id", 1), ("_run_id", 1), ("_node_id", 1)):
         monkeypatch.setattr(TaskIdentity, name, value)
 
-    def asked(link, content):
-        app = client_app(lambda _: link)
+    def asked(link, content, link_of=None):
+        app = client_app((lambda _: link) if link_of is None else link_of)
         message = Message(RecordDict({RECORD: ConfigRecord({FRAME: content})}), 2, "query")
         context = Context(run_id=1, node_id=2, node_config={}, state=RecordDict(), run_config={})
         return app(message, context)
@@ -73,6 +73,23 @@ def test_an_error_in_the_link_never_reaches_flower_as_text(reply_of, error, capl
     assert not reply.has_error()
     assert reply.content.config_records[RECORD][FRAME] == UNAVAILABLE
     assert ROW not in str(reply.content) + str(reply.metadata) + caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_link_that_cannot_be_made_is_unavailable_too(reply_of, caplog, capfd):
+    def no_link(_):
+        raise ValueError(ROW)
+
+    reply = reply_of(None, b"frame", no_link)
+    assert not reply.has_error()
+    assert reply.content.config_records[RECORD][FRAME] == UNAVAILABLE
+    assert ROW not in str(reply.content) + str(reply.metadata) + caplog.text + "".join(capfd.readouterr())
+
+
+def test_a_message_without_the_record_is_unavailable(reply_of, monkeypatch):
+    monkeypatch.setattr("client.app.RECORD", "another")
+    reply = reply_of(Answering(b"sealed"), b"frame")
+    assert not reply.has_error()
+    assert reply.content.config_records["another"][FRAME] == UNAVAILABLE
 
 
 @pytest.mark.parametrize("content", ["text", 7, [b"a", b"b"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -134,6 +135,18 @@ def test_rows_are_read_once_and_people_judged_whenever_the_records_are_written(s
         consents(small, ("eu-1", "opted_out", "2026-01-15 11:00:00"))
         both = [people.of(small.plan, each, NOW).subjects for each in ("train", "holdout")]
     assert "eu-1" not in np.concatenate(both)
+
+
+def test_a_rewrite_of_the_same_size_and_time_is_seen(small, tmp_path):
+    consents(small, ("eu-1", "renewed", "2026-01-01 00:00:00"))
+    path = small.folder / "consents.csv"
+    before = path.stat()
+    with sets(small, tmp_path / "eu", kind="consent") as people:
+        assert "eu-1" in people.everyone(small.plan, None, NOW).subjects
+        path.write_text(path.read_text().replace("renewed", "expired"))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert path.stat().st_size == before.st_size
+        assert "eu-1" not in people.everyone(small.plan, None, NOW).subjects
 
 
 def test_a_judgement_is_not_kept_past_the_next_record_that_begins_or_ends(small, tmp_path):

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import client.folder
+import foundation.keys
 from client.folder import make_folder, open_folder, require_same
 from client.holdout import KeyedShare, PublicFold
-from foundation.errors import FolderBusy, FolderMismatch, FolderUnknown, SettingsInvalid
+from foundation import files
+from foundation.errors import FolderBusy, FolderMismatch, FolderUnknown, SettingsInvalid, UsageWrong
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 POLICY = 'purposes = ["retention"]\n'
@@ -24,7 +26,8 @@ def manifest(small):
 
 
 def test_only_the_owner_can_read_keys_and_settings(eu_folder):
-    for name in ("keys/identity.key", "keys/subject.key", "region.toml", "policy.toml", ".lock"):
+    private = ("keys/identity.key", "keys/subject.key", "region.toml", "policy.toml", "state.sqlite", ".lock")
+    for name in private:
         if (eu_folder / name).exists():
             assert stat.S_IMODE((eu_folder / name).stat().st_mode) == 0o600, name
     for folder in (eu_folder, eu_folder / "keys", eu_folder / "models"):
@@ -104,7 +107,7 @@ def test_settings_with_faults_leave_no_file_behind(tmp_path, manifest, broken, t
     texts = {"manifest": manifest, "policy": POLICY} | {broken: text}
     with pytest.raises(SettingsInvalid):
         make_folder(tmp_path / "eu", **texts)
-    assert list((tmp_path / "eu").rglob("*")) == []
+    assert not (tmp_path / "eu").exists()
     make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
     with open_folder(tmp_path / "eu") as folder:
         assert folder.region == "eu"
@@ -121,8 +124,32 @@ def test_settings_broken_later_are_told_and_do_not_keep_the_lock(eu_folder):
         pass
 
 
+def test_settings_with_faults_leave_what_was_there_as_it_was(tmp_path, manifest):
+    (tmp_path / "policy.toml").write_text("# mine")
+    for text in ("x = 1", manifest):
+        with pytest.raises((SettingsInvalid, FolderUnknown)):
+            make_folder(tmp_path, manifest=text, policy=POLICY)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["policy.toml"]
+    assert (tmp_path / "policy.toml").read_text() == "# mine"
+
+
+def test_a_folder_that_holds_other_things_keeps_them_and_becomes_private(tmp_path, manifest):
+    path = tmp_path / "eu"
+    path.mkdir(mode=0o755)
+    (path / "notes.txt").write_text("mine")
+    make_folder(path, manifest=manifest, policy=POLICY)
+    assert (path / "notes.txt").read_text() == "mine"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_real_folder_has_no_fold(tmp_path, manifest):
+    with pytest.raises(UsageWrong):
+        make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY, fold=1)
+    assert not (tmp_path / "eu").exists()
+
+
 @pytest.mark.parametrize("place", ["make_keys", "open_database", "_upgrade"])
-def test_a_half_made_folder_is_not_opened(tmp_path, manifest, monkeypatch, place):
+def test_a_half_made_folder_is_not_opened_and_can_be_made_again(tmp_path, manifest, monkeypatch, place):
     def full(*_, **__):
         raise OSError(28, "disk full")
 
@@ -132,6 +159,30 @@ def test_a_half_made_folder_is_not_opened(tmp_path, manifest, monkeypatch, place
             make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
     with pytest.raises(FolderUnknown), open_folder(tmp_path / "eu"):
         pass
+    make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
+    with open_folder(tmp_path / "eu") as folder:
+        assert folder.region == "eu"
+
+
+@pytest.mark.parametrize("cut_at", [".making", "identity.key", "subject.key", "policy.toml", "region.toml"])
+def test_a_folder_whose_making_was_cut_at_any_file_can_be_made_again(tmp_path, manifest, monkeypatch, cut_at):
+    write = files.write_atomically
+
+    def cut(path, content):
+        if path.name == cut_at:
+            raise OSError(28, "disk full")
+        write(path, content)
+
+    with monkeypatch.context() as patched:
+        for writer in (client.folder.files, foundation.keys):
+            patched.setattr(writer, "write_atomically", cut)
+        with pytest.raises(OSError, match="disk full"):
+            make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
+    with pytest.raises(FolderUnknown), open_folder(tmp_path / "eu"):
+        pass
+    make_folder(tmp_path / "eu", manifest=manifest, policy=POLICY)
+    with open_folder(tmp_path / "eu") as folder:
+        assert folder.region == "eu"
 
 
 def test_a_folder_without_a_key_is_not_opened(eu_folder):

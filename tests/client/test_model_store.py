@@ -131,6 +131,23 @@ def test_a_missing_file_is_refused(folder, small):
         model_store.latest(folder)
 
 
+def test_an_altered_origin_is_refused(folder, small):
+    path = served(folder, model(small.plan, origin="simulation"))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"origin":"simulation"', b'"origin":"real"      '))
+    assert path.read_bytes() != content
+    with pytest.raises(SourceUnreadable):
+        model_store.latest(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '{"model": 1}', '{"sha256": "0"}', "\xff"])
+def test_an_altered_pointer_is_refused(folder, small, text):
+    served(folder, model(small.plan))
+    (folder.path / "models" / model_store.LATEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(SourceUnreadable):
+        model_store.latest(folder)
+
+
 def test_errors_about_a_model_do_not_quote_its_values(folder, small):
     path = served(folder, model(small.plan, value=0.3141592))
     path.write_bytes(path.read_bytes()[:-4])

@@ -196,6 +196,23 @@ def test_every_read_is_logged_at_home_without_naming_the_person(scored):
     assert len(log(folder, "border")) == border
 
 
+def test_a_withdrawn_person_is_logged_as_not_shown(scored, small):
+    folder, people = scored
+    consents(small, ("eu-3", "withdrawn", "2026-01-15 11:00:00"))
+    with pytest.raises(SubjectUnknown):
+        shown(folder, people, "eu-3")
+    assert log(folder, "subject")[-1]["shown"] is False
+
+
+def test_without_a_lawful_basis_everyone_is_unknown(scored):
+    folder, people = scored
+    people.folder = replace(folder, manifest=folder.manifest.model_copy(update={"lawful_basis": {}}))
+    for subject in ("eu-3", "nobody"):
+        with pytest.raises(SubjectUnknown):
+            shown(folder, people, subject)
+    assert [entry["shown"] for entry in log(folder, "subject")[-2:]] == [False, False]
+
+
 @pytest.mark.parametrize(("hours", "stale"), [(0, False), (72, False), (72.01, True), (1000, True)])
 def test_a_stale_score_is_refused_or_marked(scored, hours, stale):
     folder, people = scored

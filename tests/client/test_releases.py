@@ -140,6 +140,20 @@ def test_a_scale_value_that_no_histogram_gives_is_refused(small, mode, wrong):
         fit(plan, TRAIN, given.tobytes())
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("last", [0.2, 0.999])
+def test_no_scale_makes_a_release_depend_on_whether_somebody_is_in_a_bin(small, last):
+    who = people(3)
+    who.positions[2] = last
+    scale = np.zeros(scale_count(small.plan), "<f4")
+    scale[-1] = 3e38
+    given = scale.tobytes() + np.zeros(parameter_count(small.plan), "<f4").tobytes()
+    released, _ = releases.vector_of(
+        small.plan, TRAIN, given, region="eu", people=who, kept=releases.ScaledRows(), stream=Silence()
+    )
+    assert np.isfinite(released).all()
+
+
 def test_one_person_without_a_finite_gradient_leaves_the_release_as_without_them(small):
     who = people(40)
     broken = People(who.subjects, who.countries, who.positions, who.categories.copy(), who.labels, who.basis)

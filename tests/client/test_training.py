@@ -54,14 +54,23 @@ def still_rows(count):
     return Rows(np.zeros((count, INPUTS), np.float32), np.full((count, 2), 0.5, np.float32))
 
 
+class Silent(CryptographicStream):
+    """A stream without noise."""
+
+    def normals(self, count):
+        """Returns zeros."""
+        return np.zeros(count)
+
+
 def size_of(stated):
     return parameters_of(build_model(stated, INPUTS)).size
 
 
-def moved(stated, rows, *, key=None, start=None):
+def moved(stated, rows, *, key=None, start=None, stream=None):
     """Returns the update, float64."""
     start = np.zeros(size_of(stated), np.float32) if start is None else start
-    trained = train(stated, region="us", rows=rows, start=start, stream=CryptographicStream(key))
+    stream = CryptographicStream(key) if stream is None else stream
+    trained = train(stated, region="us", rows=rows, start=start, stream=stream)
     return trained.parameters.astype(np.float64) - start
 
 
@@ -174,6 +183,17 @@ def test_a_sample_of_nobody_steps_by_noise_alone(monkeypatch):
     assert (moved(stated, some_rows(30), key=KEY) == moved(stated, still_rows(0), key=KEY)).all()
 
 
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_row_that_is_not_finite_counts_for_nothing(model, bad):
+    stated, rows = plan(model=model), some_rows(20)
+    broken = Rows(np.vstack((rows.inputs, np.full((1, INPUTS), bad, np.float32))),
+                  np.vstack((rows.labels, np.ones((1, 2), np.float32))))  # fmt: skip
+    update = moved(stated, broken, key=KEY)
+    assert np.isfinite(update).all()
+    assert update == pytest.approx(moved(stated, rows, key=KEY), abs=1e-7)
+
+
 # Clipping.
 
 
@@ -218,9 +238,9 @@ def test_the_sum_is_divided_by_the_public_expected_batch(monkeypatch, region, ra
     monkeypatch.setattr(
         CryptographicStream, "poisson_sample", lambda _, population, __: np.arange(population)
     )
-    stated, rows = plan(noise_multiplier=1e-6, sampling_rate=rate), some_rows(25)
+    stated, rows = plan(sampling_rate=rate), some_rows(25)
     start = np.zeros(size_of(stated), np.float32)
-    trained = train(stated, region=region, rows=rows, start=start, stream=CryptographicStream())
+    trained = train(stated, region=region, rows=rows, start=start, stream=Silent())
     expected, _ = hand_clipped(stated, rows, start)
     public = {"eu": 5000, "us": 3000, "sea": 2000}[region] * 0.8
     assert trained.parameters == pytest.approx(-0.25 * expected / (rate * public), rel=1e-3, abs=1e-9)
@@ -229,20 +249,21 @@ def test_the_sum_is_divided_by_the_public_expected_batch(monkeypatch, region, ra
 @given(st.integers(0, 30), st.floats(0.1, 50))
 @settings(max_examples=15, deadline=None)
 def test_one_more_subject_moves_the_model_by_the_bound_at_most(count, scale):
-    stated, rows = plan(noise_multiplier=1e-7), some_rows(count + 1, seed=count, scale=scale)
+    stated, rows = plan(), some_rows(count + 1, seed=count, scale=scale)
     fewer = Rows(rows.inputs[:count], rows.labels[:count])
-    apart = np.linalg.norm(moved(stated, rows, key=KEY) - moved(stated, fewer, key=KEY))
+    one, other = (moved(stated, each, stream=Silent()) for each in (rows, fewer))
+    apart = np.linalg.norm(one - other)
     assert apart <= 0.25 * 0.5 / 2400 * (1 + 1e-3)
 
 
 def test_momentum_and_steps_are_those_of_plain_sgd():
-    stated = plan(noise_multiplier=1e-7, momentum=0.5, local_steps=3)
+    stated = plan(momentum=0.5, local_steps=3)
     rows, place = some_rows(25), np.zeros(size_of(stated))
     speed = np.zeros_like(place)
     for _ in range(3):
         speed = 0.5 * speed + hand_clipped(stated, rows, place.astype(np.float32))[0] / 2400
         place = place - 0.25 * speed
-    assert moved(stated, rows) == pytest.approx(place, rel=1e-3, abs=1e-8)
+    assert moved(stated, rows, stream=Silent()) == pytest.approx(place, rel=1e-3, abs=1e-8)
 
 
 # Opacus.

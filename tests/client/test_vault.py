@@ -26,7 +26,7 @@ from client.store import Store
 from client.tables import requests
 from client.vault import Vault
 from compliance import audit_log
-from foundation.errors import FedprofileError, LedgerBroken, LogBroken
+from foundation.errors import FedprofileError, GateFailed, LedgerBroken, LogBroken
 from privacy import ledger, messages
 from privacy.layout import parameter_count, release_grid, scale_count
 from privacy.messages import read_answer, to_bytes
@@ -200,6 +200,9 @@ def test_answers_wait_for_the_next_boundary_of_the_plans_time_slot(eu_vault, sma
     for frame in (hello(plan), analyse(plan), train(plan)):
         eu_vault.answer(frame)
     assert len(waits) == 2
+    monkeypatch.setattr(EligibleSets, "of", raising(FedprofileError(ROW)))
+    assert told(eu_vault.answer(train(plan, attempt=1))) == "unavailable"
+    assert len(waits) == 3, "a refusal takes as long"
     assert all(0 < wait <= 7 for wait in waits)
 
 
@@ -295,14 +298,12 @@ def mutated(frame):
         text = json.dumps(changed, sort_keys=True, separators=(",", ":")).encode()
         return len(text).to_bytes(4, "big") + text + blob
 
-    yield from (
-        made({k: v for k, v in header.items() if k != name})
-        for name in header
-        if name not in {"step", "protocol"}
-    )
+    yield from (made({k: v for k, v in header.items() if k != name}) for name in header)
     yield made(header | {"more": 1})
     yield made(header | {"kind": "dump"})
     yield made(header | {"protocol": 2})
+    yield made(header | {"protocol": True})
+    yield made(header | {"kind": 1.5})
     yield made(header | {"run": "A" * 32})
     yield made(header | {"plan": "../" + header["plan"][3:]})
     yield made(header | {"round": "1"})
@@ -366,6 +367,12 @@ def test_a_request_that_is_not_the_plans_is_refused_uncharged(eu_vault, small, a
 def test_an_analysis_with_a_blob_is_refused(eu_vault, small):
     eu_vault.answer(hello(small.plan))
     assert told(eu_vault.answer(analyse(small.plan) + b"x")) == "FP-307"
+
+
+@pytest.mark.parametrize("ask", [hello, close])
+def test_a_hello_or_close_with_a_blob_is_refused(eu_vault, small, ask):
+    assert told(eu_vault.answer(ask(small.plan) + b"x")) == "FP-307"
+    assert [entry["type"] for entry in log(eu_vault)] == ["plan_approved"]
 
 
 def test_a_cohort_below_the_plans_quorum_is_refused(eu_vault, small):
@@ -493,6 +500,26 @@ def test_a_used_up_reservation_refuses_before_anything_is_computed(
     assert len(computed) == allowed
 
 
+def test_a_run_charges_the_plan_that_it_began_with_and_no_other(eu_vault, small):
+    both = eu_vault.folder.manifest.model_copy(update={"controllers": ["example-shop", "other-shop"]})
+    richer(eu_vault).folder = replace(eu_vault.folder, manifest=both)
+    other = changed(small.plan, controller="other-shop", name="second")
+    approve(eu_vault.folder, other, NOW)
+    assert told(eu_vault.answer(hello(small.plan))) == "welcome"
+    assert told(eu_vault.answer(hello(other))) == "FP-306"
+    assert told(eu_vault.answer(train(other))) in {"FP-309", "unavailable"}
+    assert told(eu_vault.answer(train(small.plan, attempt=1))) == "release"
+    with eu_vault.folder.engine.begin() as connection:
+        charged = {(entry.controller, entry.plan) for entry in ledger.read(connection)}
+    assert charged == {("example-shop", small.plan.digest)}
+
+
+def test_a_greeting_is_repeated_for_the_running_run_and_reserves_nothing_more(eu_vault, small):
+    first = eu_vault.answer(hello(small.plan))
+    assert [eu_vault.answer(hello(small.plan)) for _ in range(2)] == [first] * 2
+    assert charges(eu_vault) == ["count"]
+
+
 def test_a_run_beyond_the_budget_is_refused_and_the_running_one_goes_on(eu_vault, small):
     eu_vault.answer(hello(small.plan))
     plan = changed(small.plan, training={"noise_multiplier": 0.5})
@@ -511,6 +538,15 @@ def test_a_region_that_does_not_contribute_sends_zeros_uncharged(eu_vault, small
         assert answered.answer.receipt.charges == ()
     assert charges(eu_vault) == []
     assert [receipt["eligible_set"] for receipt in regional_receipts(eu_vault)] == [None, None]
+
+
+def test_a_region_that_does_not_contribute_answers_in_an_open_run_only(eu_vault, small):
+    plan = changed(small.plan, regions={"eu": {"public_size": 400, "weight": 0.5, "contributes": False}})
+    approve(eu_vault.folder, plan, NOW)
+    assert told(eu_vault.answer(train(plan))) == "FP-309"
+    eu_vault.answer(hello(plan))
+    eu_vault.answer(close(plan))
+    assert told(eu_vault.answer(train(plan, attempt=1))) == "FP-309"
 
 
 # What depends on data stays at home
@@ -568,16 +604,38 @@ def test_a_purpose_without_a_lawful_basis_is_unavailable(eu_vault, small):
     assert {entry["code"] for entry in log(eu_vault, "subject")} == {"FP-304"}
 
 
-def test_a_data_dependent_refusal_lengthens_the_border_log_as_an_answer_does(eu_vault, small, monkeypatch):
+@pytest.mark.parametrize("error", [FedprofileError(ROW), MemoryError(ROW), KeyError(ROW)], ids=type)
+def test_a_refusal_before_the_charge_uses_its_slot_and_lengthens_the_border_log_as_an_answer_does(
+    eu_vault, small, monkeypatch, error
+):
     eu_vault.answer(hello(small.plan))
     before = len(log(eu_vault))
-    monkeypatch.setattr(EligibleSets, "of", raising(FedprofileError(ROW)))
+    monkeypatch.setattr(EligibleSets, "of", raising(error))
     refused = eu_vault.answer(train(small.plan))
     assert told(refused) == "unavailable"
     assert len(log(eu_vault)) == before + 1
     assert log(eu_vault)[-1]["outcome"] == "answered"
     monkeypatch.undo()
     assert eu_vault.answer(train(small.plan)) == refused
+    assert charges(eu_vault) == ["count"]
+
+
+def test_the_region_is_told_why_without_the_text_of_a_foreign_error(eu_vault, small, monkeypatch):
+    eu_vault.answer(hello(small.plan))
+    for attempt, error in enumerate((ValueError(ROW), GateFailed("gate x"))):
+        with monkeypatch.context() as patched:
+            patched.setattr(EligibleSets, "of", raising(error))
+            eu_vault.answer(train(small.plan, attempt=attempt))
+    assert [each.code for each in eu_vault.reasons] == ["FP-101", "FP-305"]
+    assert "ValueError" in str(eu_vault.reasons[0])
+    assert ROW not in "".join(map(str, eu_vault.reasons))
+    assert all(each.__traceback__ is None and each.__context__ is None for each in eu_vault.reasons)
+
+
+def test_a_vault_remembers_a_bounded_number_of_reasons(eu_vault):
+    for _ in range(client.vault.REASONS + 5):
+        eu_vault._unavailable(ValueError(ROW))
+    assert len(eu_vault.reasons) == client.vault.REASONS
 
 
 @pytest.mark.parametrize("error", [ValueError(ROW), FedprofileError(ROW)], ids=["foreign", "own"])
@@ -612,11 +670,14 @@ def test_the_text_of_an_error_reaches_no_answer_no_database_and_no_log(
 
 def test_a_fault_after_the_charge_costs_budget_once_and_is_never_answered(eu_vault, small, monkeypatch):
     eu_vault.answer(hello(small.plan))
+    before = len(log(eu_vault))
     with monkeypatch.context() as patched:
         patched.setattr(client.vault, "vector_of", raising(ValueError(ROW)))
-        assert told(eu_vault.answer(train(small.plan))) == "unavailable"
-    assert told(eu_vault.answer(train(small.plan))) in {"FP-308", "unavailable"}
+        lost = eu_vault.answer(train(small.plan))
+    assert told(lost) == "unavailable"
+    assert eu_vault.answer(train(small.plan)) == lost
     assert charges(eu_vault) == ["count", "training"]
+    assert [(entry["outcome"], entry["charge"]) for entry in log(eu_vault)[before:]] == [("lost", 2)]
 
 
 # One person more
@@ -665,6 +726,21 @@ def test_a_full_disk_at_the_seal_is_unavailable_and_the_ledger_stands(eu_folder,
         assert told(vault.answer(train(small.plan, attempt=1))) == "release"
 
 
+def test_a_disk_that_takes_nothing_is_unavailable_and_never_an_error(eu_folder, small):
+    def full(_connection, _cursor, statement, *_):
+        if statement.startswith(("UPDATE", "INSERT")):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    with vault_on(eu_folder, small.plan) as vault:
+        vault.answer(hello(small.plan))
+        event.listen(vault.folder.engine, "before_cursor_execute", full)
+        answers = [told(vault.answer(frame)) for frame in whole_run(small.plan)]
+        assert answers == ["unavailable"] * 5
+        event.remove(vault.folder.engine, "before_cursor_execute", full)
+        assert told(vault.answer(train(small.plan))) == "release"
+        assert charges(vault) == ["count", "training"]
+
+
 def test_a_database_that_cannot_grow_answers_unavailable_and_stays_whole(eu_folder, small):
     with vault_on(eu_folder, small.plan) as vault:
         vault.answer(hello(small.plan))
@@ -699,6 +775,11 @@ def test_a_models_folder_that_cannot_be_written_is_unavailable(eu_vault, small, 
         ),
         ("UPDATE ledger_entry SET releases = 0", LedgerBroken),
         ("DELETE FROM ledger_entry WHERE sequence = 1", LedgerBroken),
+        ("DELETE FROM ledger_entry WHERE sequence = 2", LedgerBroken),
+        (
+            "UPDATE log_node SET hash = zeroblob(32) WHERE log = 'border' AND level = 0 AND place = 0",
+            LogBroken,
+        ),
         ("UPDATE log_leaf SET entry = x'7b7d' WHERE place = 1", LogBroken),
         ("DELETE FROM log_leaf WHERE log = 'border' AND place = 1", LogBroken),
         ("DELETE FROM log_node WHERE log = 'border'", LogBroken),

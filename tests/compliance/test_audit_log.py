@@ -141,10 +141,27 @@ def test_a_flipped_bit_of_a_subtree_under_the_root_is_found(node, bit):
     engine.dispose()
 
 
+NODES = [(level, place) for level, width in ((0, 8), (1, 4), (2, 2), (3, 1)) for place in range(width)]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_a_changed_node_of_any_level_is_found(connection, node):
+    filled(connection, 8)
+    level, place = node
+    update = text("UPDATE log_node SET hash = zeroblob(32) WHERE level = :level AND place = :place")
+    connection.execute(update, {"level": level, "place": place})
+    with pytest.raises(LogBroken):
+        verify(connection, "border")
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         "DELETE FROM log_leaf WHERE place = 0",
+        "DELETE FROM log_leaf WHERE place = 6",
+        "DELETE FROM log_leaf WHERE place >= 4",
+        "DELETE FROM log_node WHERE level = 0 AND place = 2",
+        "INSERT INTO log_node VALUES ('border', 0, 7, zeroblob(32))",
         "DELETE FROM log_leaf WHERE place = 3",
         "DELETE FROM log_node WHERE level = 2 AND place = 0",
         "UPDATE log_leaf SET place = 9 WHERE place = 6",

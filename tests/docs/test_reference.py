@@ -45,3 +45,11 @@ def test_every_command_line_in_the_documents_names_a_command_and_its_options(lin
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.get_params(context) for option in parameter.opts}
     assert [word for word in words if word.startswith("--") and word not in known] == []
+
+
+def test_every_log_entry_type_in_the_code_is_in_the_reference():
+    rooms = ("client", "compliance", "privacy", "server", "simulations", "console")
+    code = "\n".join(path.read_text() for room in rooms for path in (ROOT / room).rglob("*.py"))
+    page = (ROOT / "docs/reference/log-entries.md").read_text(encoding="utf-8")
+    written = set(re.findall(r'"type": "([a-z_]+)"', code))
+    assert written == set(re.findall(r"^\| `([a-z_]+)`", page, re.MULTILINE))

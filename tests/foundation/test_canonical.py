@@ -7,6 +7,7 @@ import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,9 +58,12 @@ def test_golden_bytes(case):
 
 @pytest.mark.parametrize(
     "value",
-    [1.0, [1.5], {"a": float("nan")}, {"é": 1}, {1: 1}, {"a": {"ß": 1}}, b"x", {1, 2}, date(2024, 1, 1)],
-    ids=repr,
-)
+    [
+        1.0, [1.5], {"a": float("nan")}, {"é": 1}, {1: 1}, {"a": {"ß": 1}}, b"x", {1, 2}, date(2024, 1, 1),
+        2**53, -(2**53), 2**64, "\ud800",
+    ],
+    ids=ascii,
+)  # fmt: skip
 def test_what_has_no_canonical_form_is_refused(value):
     with pytest.raises(TypeError):
         canonical.encode(value)
@@ -81,6 +85,10 @@ def test_decimals_keep_a_float_to_the_last_bit(number):
     (text,) = canonical.decimals([number])
     assert isinstance(text, str)
     assert float(text) == number
+
+
+def test_decimals_write_a_numpy_float_as_its_value():
+    assert canonical.decimals([np.float64(1.5)]) == ["1.5"]
 
 
 def test_decimals_write_dates_as_iso_8601_and_keep_the_rest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -45,6 +46,13 @@ def test_reason_and_remedy_may_be_told_case_by_case():
     assert str(told) == "x: because. Do that. [FP-213]"
     assert told.as_json() == {"error": {"code": "FP-213", "what": "x", "why": "because", "do": "do that"}}
     assert errors.UsageWrong("x").why == errors.UsageWrong.why
+
+
+@pytest.mark.parametrize("error", ALL, ids=lambda each: each.__name__)
+def test_an_error_survives_another_process(error):
+    told = error("x", why="because")
+    back = pickle.loads(pickle.dumps(told))  # noqa: S301 - bytes of our own
+    assert (type(back), str(back)) == (error, str(told))
 
 
 @pytest.mark.parametrize("error", ALL, ids=lambda each: each.__name__)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from foundation.errors import SettingsInvalid, SourceMissing
-from foundation.toml_file import Settings, line_of, load, read
+from foundation.toml_file import Settings, line_of, load, parse, read, validate
 
 
 class Limit(Settings):
@@ -26,6 +27,50 @@ class Policy(Settings):
     name: str
     limits: dict[str, Limit]
     days: int = 1
+
+
+class Number(Settings):
+    """A table of an array, told from the others by its kind."""
+
+    kind: Literal["number"]
+    name: str
+    high: float = 1.0
+
+
+class Category(Settings):
+    """Another."""
+
+    kind: Literal["category"]
+    name: str
+    values: Annotated[list[str], Field(min_length=1)]
+
+
+Column = Annotated[Number | Category, Field(discriminator="kind")]
+
+
+class Columns(Settings):
+    """A file with tagged tables, in an array and by name."""
+
+    columns: list[Column]
+    named: dict[str, Column] = {}
+
+
+COLUMNS = """
+[[columns]]
+kind = "number"
+name = "a"
+high = 2.0
+
+[[columns]]
+kind = "category"
+name = "b"
+values = ["x"]
+
+[named.one]
+kind = "number"
+name = "c"
+high = 3.0
+"""
 
 
 def faults_of(folder, text, model=Policy):
@@ -92,6 +137,31 @@ def test_equal_names_in_other_tables_are_not_confused(tmp_path):
     limits = "[limits.one]\nepsilon = 1.0\n[limits.two]\nepsilon = 0.0\n[limits.three]\nepsilon = 1.0\n"
     text = 'name = "a"\n' + limits
     assert faults_of(tmp_path, text) == [(5, "limits.two.epsilon")]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [("high = 2.0", "high = 'many'"), ('values = ["x"]', "values = []"), ("high = 3.0", "high = 'more'")],
+)
+def test_a_fault_in_a_tagged_table_is_told_at_its_own_line(tmp_path, good, bad):
+    text = COLUMNS.replace(good, bad)
+    line = text.splitlines().index(bad) + 1
+    assert [told for told, _ in faults_of(tmp_path, text, Columns)] == [line]
+
+
+def test_a_fault_of_the_second_table_of_an_array_is_not_told_at_the_first(tmp_path):
+    text = COLUMNS.replace('name = "b"\n', "")
+    headers = [number for number, line in enumerate(text.splitlines(), start=1) if line == "[[columns]]"]
+    assert [told for told, _ in faults_of(tmp_path, text, Columns)] == headers[1:]
+
+
+def test_a_text_that_is_not_yet_a_file_is_judged_as_the_file_would_be():
+    text, path = 'name = "a"\n[limits.train]\nepsilon = -1.0\n', Path("not-there.toml")
+    with pytest.raises(SettingsInvalid, match=r"not-there\.toml:3: limits\.train\.epsilon"):
+        validate(parse(text, path), Policy, path, text=text)
+    with pytest.raises(SettingsInvalid, match=r"not-there\.toml is not TOML"):
+        parse("name =", path)
+    assert not path.exists()
 
 
 def test_a_message_never_quotes_the_value(tmp_path):

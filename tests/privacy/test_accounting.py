@@ -55,7 +55,7 @@ def test_gaussians_on_everyone_compose_as_one_gaussian(parts):
 )
 def test_the_worked_ledger(charges, epsilon):
     assert round(pld_epsilon(charges, DELTA), 3) == epsilon
-    assert spent(charges, delta=DELTA, runs=1) == Spent(pld_epsilon(charges, DELTA), "PLD")
+    assert spent(charges, delta=DELTA, plans=1) == Spent(pld_epsilon(charges, DELTA), "PLD")
 
 
 def test_the_worked_ledger_by_the_filter():
@@ -66,6 +66,15 @@ def test_the_worked_ledger_by_the_filter():
 @settings(max_examples=12, deadline=None)
 def test_renyi_is_never_below_pld(noise, rate, count):
     charges = [Charge("training", noise, rate, count)]
+    assert pld_epsilon(charges, DELTA) <= renyi_epsilon(charges, DELTA)
+
+
+def many_small_steps(noise):
+    return [Charge("training", noise, 0.001, 100_000)]
+
+
+def test_renyi_is_never_below_pld_for_many_small_steps():
+    charges = many_small_steps(5.0)
     assert pld_epsilon(charges, DELTA) <= renyi_epsilon(charges, DELTA)
 
 
@@ -109,16 +118,16 @@ def test_kinds_do_not_matter_and_counts_split_freely():
     assert pld_epsilon(parts, DELTA) == whole
 
 
-@pytest.mark.parametrize("runs", [0, 1, 2, 9])
-def test_no_charge_costs_nothing(runs):
-    assert spent([], delta=DELTA, runs=runs) == Spent(0.0, "PLD")
+@pytest.mark.parametrize("plans", [0, 1, 2, 9])
+def test_no_charge_costs_nothing(plans):
+    assert spent([], delta=DELTA, plans=plans) == Spent(0.0, "PLD")
 
 
-@pytest.mark.parametrize(("runs", "who"), [(0, "PLD"), (1, "PLD"), (2, "RDP filter"), (7, "RDP filter")])
-def test_the_filter_decides_from_the_second_run_on(runs, who):
+@pytest.mark.parametrize(("plans", "who"), [(0, "PLD"), (1, "PLD"), (2, "RDP filter"), (7, "RDP filter")])
+def test_the_filter_decides_from_the_second_plan_on(plans, who):
     charges = [gaussian(5.0)]
     decided = {"PLD": pld_epsilon, "RDP filter": renyi_epsilon}[who](charges, DELTA)
-    assert spent(charges, delta=DELTA, runs=runs) == Spent(decided, who)
+    assert spent(charges, delta=DELTA, plans=plans) == Spent(decided, who)
 
 
 @pytest.mark.parametrize("delta", [0.0, -1.0, 1.5, float("nan")])
@@ -145,6 +154,12 @@ def test_calibrated_dp_sgd_just_fits(epsilon, noise):
     found = calibrate(at, epsilon=epsilon, delta=DELTA)
     assert found == pytest.approx(noise, abs=2e-3)
     assert pld_epsilon(at(found), DELTA) <= epsilon < pld_epsilon(at(found - 0.01), DELTA)
+
+
+def test_calibrated_noise_fits_for_many_small_steps():
+    noise = calibrate(many_small_steps, epsilon=0.5, delta=DELTA)
+    assert pld_epsilon(many_small_steps(noise), DELTA) <= 0.5
+    assert pld_epsilon(many_small_steps(noise - 0.01), DELTA) > 0.5
 
 
 def test_what_cannot_fit_is_refused():

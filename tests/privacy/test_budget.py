@@ -69,10 +69,12 @@ def test_a_calibrated_plan_just_fits_its_target(epsilon, retrainings):
     assert fitted.normalisation == PLAN.normalisation
 
 
-def test_a_calibrated_plan_is_a_valid_plan():
-    fitted = calibrated(read_plan(FILE), epsilon=4.0)
-    assert Plan.model_validate(fitted.model_dump()).digest == fitted.digest
-    assert fitted.digest != read_plan(FILE).digest
+def test_a_calibrated_plan_is_a_valid_plan_with_a_digest_of_its_own():
+    given = read_plan(FILE)
+    before = given.digest
+    fitted = calibrated(given, epsilon=4.0)
+    assert fitted.training != given.training
+    assert Plan.model_validate(fitted.model_dump()).digest == fitted.digest != before
 
 
 def test_calibration_does_not_change_the_plan_it_was_given():

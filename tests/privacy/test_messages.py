@@ -160,12 +160,32 @@ def test_the_plainest_request_is_understood():
         HELLO.replace("hello", "h\\u0065llo"), HELLO.replace("0" * 64, "0" * 63 + "\\n"),
         b"\xef\xbb\xbf" + HELLO.encode(),
         HELLO.encode("utf-16"), b"\xff", '{"a":"\\ud800"}', '{"a":' + "9" * 5000 + "}",
+        HELLO.replace('"protocol":1', '"protocol":1.0'), '{"x":1.5}', '{"x":1e5}', '{"x":NaN}',
+        HELLO.replace('"run"', '"rün"'), '{"é":1}', '{"a":' + "[" * 30_000 + "]" * 30_000 + "}",
+        '{"kind":' + "[" * 60_000 + "]}", HELLO.replace('"protocol":1', '"protocol":true'),
+        HELLO.replace('"protocol":1,', ""),
     ],
     ids=lambda each: str(each)[:30],
 )  # fmt: skip
 def test_what_is_not_canonical_or_not_of_the_set_is_refused(text):
     with pytest.raises(RequestUnknown):
         read_request(framed(text))
+    with pytest.raises(ReleaseInconsistent):
+        read_answer(framed(text))
+
+
+def test_every_field_is_said_even_where_it_has_one_value():
+    fields = json.loads(FRAMES["train"][4 : 4 + int.from_bytes(FRAMES["train"][:4], "big")])
+    for name in fields:
+        left = {each: value for each, value in fields.items() if each != name}
+        with pytest.raises(RequestUnknown):
+            read_request(framed(json.dumps(left, sort_keys=True, separators=(",", ":"))))
+
+
+@pytest.mark.parametrize("code", ["FP-\u0663\u0660\u0667", "FP-1", "FP-3071", "307"])
+def test_a_code_is_three_ascii_digits(code):
+    with pytest.raises(ReleaseInconsistent):
+        read_answer(framed(f'{{"code":"{code}","kind":"refused"}}'))
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,9 @@ def test_the_least_and_the_largest_word_give_finite_normals():
         def words(self, count):
             return np.array([0, 2**64 - 1] * count, dtype=np.uint64)[:count]
 
-    assert 0 < Extreme().uniforms(2)[0] < 1e-15
+    least, largest = Extreme().uniforms(2)
+    assert 0 < least < 1e-15
+    assert 1 - 1e-15 < largest < 1
     assert np.isfinite(Extreme().normals(8)).all()
 
 

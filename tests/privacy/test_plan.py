@@ -162,9 +162,14 @@ def test_two_changes_are_never_the_digest_of_one(shape, data):
 
 @pytest.mark.parametrize("shape", FORMS)
 def test_what_simulate_says_is_outside_the_digest(shape):
-    plan = Plan.model_validate(FORMS[shape])
+    form = FORMS[shape] | {"holdout_share": 0.2}
     simulate = {"regions": {"eu": "eu.toml"}, "fold": 3}
-    assert Plan.model_validate(FORMS[shape] | {"simulate": simulate}).digest == plan.digest
+    assert Plan.model_validate(form | {"simulate": simulate}).digest == Plan.model_validate(form).digest
+
+
+def test_a_fold_holds_out_the_share_that_the_plan_states():
+    with pytest.raises(ValidationError, match="a fold holds out"):
+        Plan.model_validate(EVENTS | {"simulate": {"fold": 3}})
 
 
 def test_true_and_one_are_other_values_of_a_label():
@@ -258,13 +263,21 @@ BAD = [
     (EVENTS, ("inputs", "columns"), [{"kind": "category", "name": "x", "values": ["a"]}]),
     (EVENTS, ("inputs",), SUBJECTS["inputs"]),
     (SUBJECTS, ("inputs",), EVENTS["inputs"]),
+    (SUBJECTS, ("inputs", "columns"), SUBJECTS["inputs"]["columns"][1:]),
     (SUBJECTS, ("inputs", "columns", 0, "high"), 1.5),
     (SUBJECTS, ("inputs", "columns", 0, "high"), float("nan")),
     (SUBJECTS, ("inputs", "columns", 0, "low"), -1.0),
+    (SUBJECTS, ("inputs", "columns", 0, "high"), float("inf")),
+    (SUBJECTS, ("inputs", "columns", 0, "low"), -float("inf")),
     (SUBJECTS, ("inputs", "columns", 1, "values"), []),
+    (SUBJECTS, ("inputs", "columns", 1, "values"), ["a", "a"]),
     (EVENTS, ("normalisation", "bins"), 3),
     (EVENTS, ("normalisation", "noise_multiplier"), 0.0),
     (EVENTS, ("normalisation", "noise_multiplier"), float("nan")),
+    (EVENTS, ("normalisation", "noise_multiplier"), 0.19),
+    (EVENTS, ("training", "noise_multiplier"), 0.19),
+    (EVENTS, ("training", "noise_multiplier"), float("inf")),
+    (EVENTS, ("evaluation", "noise_multiplier"), 0.19),
     (EVENTS, ("training", "mode"), "distributed"),
     (EVENTS, ("training", "sampling_rate"), 0.0),
     (EVENTS, ("training", "sampling_rate"), 1.01),
@@ -277,6 +290,7 @@ BAD = [
     (EVENTS, ("budget", "delta"), 0.0),
     (EVENTS, ("federation", "quorum"), 1),
     (EVENTS, ("federation", "quorum"), 4),
+    (EVENTS, ("federation", "slot_seconds"), float("inf")),
     (EVENTS, ("sealing", "word_bits"), 16),
     (EVENTS, ("regions", "eu", "public_size"), 5432),
     (EVENTS, ("regions", "eu", "public_size"), 9),
@@ -345,6 +359,22 @@ def test_a_plan_cannot_be_changed_after_it_was_read():
     plan = Plan.model_validate(EVENTS)
     with pytest.raises(ValidationError):
         plan.training.rounds = 5
+
+
+def test_a_changed_copy_has_a_digest_and_features_of_its_own():
+    plan = Plan.model_validate(EVENTS)
+    before = plan.digest, plan.features
+    inputs = plan.inputs.model_copy(update={"catalogue": ["spend_all"]})
+    changed_copy = plan.model_copy(update={"inputs": inputs})
+    assert [each.name for each in changed_copy.features] == ["spend_all"]
+    assert changed_copy.digest == Plan.model_validate(changed_copy.model_dump()).digest != plan.digest
+    assert (plan.digest, plan.features) == before
+
+
+def test_the_order_of_tasks_in_a_file_changes_nothing():
+    there = Plan.model_validate(EVENTS)
+    back = Plan.model_validate(EVENTS | {"tasks": dict(reversed(EVENTS["tasks"].items()))})
+    assert (there.digest, tuple(there.tasks)) == (back.digest, tuple(back.tasks))
 
 
 def test_a_day_begins_at_utc_midnight():
