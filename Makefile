@@ -29,7 +29,7 @@ $(READY): pyproject.toml constraints.txt
 	  $(BIN)/pip install --quiet --dry-run --report $(VENV)/torch.json -c constraints.txt torch==2.13.0
 	  if grep -q '"name": "nvidia-' $(VENV)/torch.json; then
 	    echo "This index offers only a CUDA build of torch (several GB)."
-	    echo "Pass PyTorch's CPU index (see README, Install), or set FEDPROFILE_ALLOW_NVIDIA=1 to take it."
+	    echo "Pass PyTorch's CPU index (see README, Start), or set FEDPROFILE_ALLOW_NVIDIA=1 to take it."
 	    exit 2
 	  fi
 	fi

@@ -63,6 +63,16 @@ def approved(connection: Connection, digest: str) -> Plan:
     return plan
 
 
+def newest_approved(folder: RegionFolder) -> Plan:
+    """Returns the plan approved last; raises PlanNotApproved where there is none."""
+    query = select(approvals.c.digest).where(approvals.c.withdrawn_at.is_(None))
+    with folder.engine.begin() as connection:
+        digest = connection.execute(query.order_by(approvals.c.approved_at.desc()).limit(1)).scalar()
+        if digest is None:
+            raise PlanNotApproved("no plan", do="name a plan")
+        return approved(connection, digest)
+
+
 @lru_cache(maxsize=16)
 def _parsed(body: str) -> Plan:
     return Plan.model_validate_json(body)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
-from client.approval import approved
+from client.approval import approved, noised_count
 from client.eligible import EligibleSets
 from client.folder import RegionFolder
 from foundation.errors import BudgetExceeded, FedprofileError, GateFailed, TooFewSubjects
@@ -138,7 +138,10 @@ def budget_of(folder: RegionFolder, plan: Plan, now: datetime) -> Budget:
     cost: dict[str, float] = {}
     left: dict[str, float] = {}
     exceeded: list[Problem] = []
-    charges_of = worst_case(plan, folder.region) if folder.region in plan.regions else {}
+    with folder.engine.begin() as connection:
+        counted = noised_count(connection, plan.digest) is not None
+    known = folder.region in plan.regions
+    charges_of = worst_case(plan, folder.region, counted=counted) if known else {}
     for population, charges in charges_of.items():
         limit = folder.policy.limits[population]
         whose: Whose = {"controller": plan.controller, "population": population, "limit": limit, "now": now}

@@ -1,6 +1,7 @@
 """The courier: hands a request's bytes to the vault and the answer's bytes back. Sees neither rows nor keys.
 
-A vault that fails or does not answer becomes the notice `unavailable`; no text of an error ever leaves.
+A vault that fails becomes the notice `unavailable`; no text of an error ever leaves. Sets no deadline: the
+coordinator has its own.
 """
 
 from __future__ import annotations

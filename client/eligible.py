@@ -19,7 +19,7 @@ from client.folder import RegionFolder
 from client.source import Version
 from client.store import Store
 from compliance.consent import LawfulBasis, permitted
-from foundation.errors import GateFailed, NoLawfulBasis
+from foundation.errors import FedprofileError, GateFailed, NoLawfulBasis
 from privacy.plan import HOLDOUT, EventData, Plan
 from profiles.quality import GateResult
 from profiles.schema import Snapshot
@@ -70,25 +70,35 @@ class EligibleSets:
     _snapshots: dict[tuple[str, date | None], Snapshot] = field(default_factory=dict)
     _masks: dict[tuple[str, str, date | None], NDArray[np.bool_]] = field(default_factory=dict)
     _judged: dict[tuple[str, str, date | None], Judgement] = field(default_factory=dict)
-    _passed: set[str] = field(default_factory=set)
+    _verdicts: dict[str, FedprofileError | None] = field(default_factory=dict)
 
     def gates(self, plan: Plan, now: datetime) -> tuple[GateResult, ...]:
         """Returns what each data gate found."""
         return self.store.gates(plan, now)
 
     def pass_gates(self, plan: Plan, now: datetime) -> None:
-        """Runs the data gates once per plan.
+        """Raises what `run_gates` found; runs the gates where nobody has.
 
         Raises:
             GateFailed: a gate found more violations than it allows; its counts stay at home.
+            SourceMissing and the other errors of the store: the tables cannot be read.
         """
-        if plan.digest in self._passed:
+        if plan.digest not in self._verdicts:
+            self.run_gates(plan, now)
+        verdict = self._verdicts[plan.digest]
+        if verdict is not None:
+            raise verdict
+
+    def run_gates(self, plan: Plan, now: datetime) -> None:
+        """Runs the data gates and keeps what they say; for the time before a run, not in answer to it."""
+        try:
+            failed = [result for result in self.gates(plan, now) if not result.holds]
+        except FedprofileError as error:
+            self._verdicts[plan.digest] = error
             return
-        failed = [result for result in self.gates(plan, now) if not result.holds]
-        if failed:
-            names = ", ".join(f"{result.table}.{result.name}" for result in failed)
-            raise GateFailed(f"{len(failed)} gates: {names}")
-        self._passed.add(plan.digest)
+        names = ", ".join(f"{result.table}.{result.name}" for result in failed)
+        told = GateFailed(f"{len(failed)} gates: {names}")
+        self._verdicts[plan.digest] = told if failed else None
 
     def basis_of(self, purpose: str) -> LawfulBasis:
         """Returns the recorded basis of a purpose.

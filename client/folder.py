@@ -82,8 +82,8 @@ def make_folder(
     """
     if origin == "real" and fold is not None:
         raise UsageWrong("a real region's hold-out is keyed", why="folds are for simulations")
-    for text, model, name in ((manifest, Manifest, MANIFEST), (policy, Policy, POLICY)):
-        validate(parse(text, path / name), model, path / name, text=text)
+    validate(parse(manifest, path / MANIFEST), Manifest, path / MANIFEST, text=manifest)
+    accepted = validate(parse(policy, path / POLICY), Policy, path / POLICY, text=policy)
     _clear(path)
     path.mkdir(parents=True, exist_ok=True, mode=files.PRIVATE_FOLDER)
     path.chmod(files.PRIVATE_FOLDER)
@@ -94,6 +94,7 @@ def make_folder(
     facts = {
         "origin": origin,
         "holdout": "keyed" if fold is None else PublicFold(fold).name,
+        "holdout_share": repr(accepted.holdout_share),
         "base": str((path if base is None else base).resolve()),
     }
     engine = open_database(path / STATE)
@@ -144,7 +145,7 @@ def open_folder(path: Path, *, durable: bool = True) -> Iterator[RegionFolder]:
         engine = open_database(path / STATE)
         try:
             _upgrade(engine)
-            origin, holdout, base = _facts(path, engine, keys)
+            origin, holdout, base = _facts(path, engine, keys, policy)
             if not durable:
                 engine.dispose()
                 engine = open_database(None)
@@ -161,9 +162,11 @@ def require_same(folder: RegionFolder, *, origin: Origin, fold: int | None) -> N
         raise FolderMismatch(f"{folder.path} was made for {folder.origin}, hold-out {folder.holdout.name}")
 
 
-def _facts(path: Path, engine: Engine, keys: RegionKeys) -> tuple[Origin, HoldoutRule, Path]:
+def _facts(path: Path, engine: Engine, keys: RegionKeys, policy: Policy) -> tuple[Origin, HoldoutRule, Path]:
     with engine.begin() as connection:
         known = {row.name: row.value for row in connection.execute(select(tables.facts))}
+    if known.get("holdout_share", "") != repr(policy.holdout_share):
+        raise FolderMismatch(f"{path} was made with holdout_share {known.get('holdout_share')}")
     base = Path(known.get("base", path))
     match known.get("origin"), known.get("holdout", "").split():
         case ("real" | "simulation") as origin, ["keyed"]:

@@ -261,7 +261,7 @@ class Manifest(Settings):
     """A whole manifest."""
 
     region: Slug
-    controllers: Annotated[list[Slug], Field(min_length=1)]
+    controllers: Annotated[list[Slug], Field(min_length=1, max_length=1)]
     countries: list[CountryCode] = []
     storage_country: CountryCode
     data: Literal["public", "synthetic", "personal"]
@@ -281,6 +281,8 @@ class Manifest(Settings):
         faults = [*self._dangling(), *self._misplaced_rule()]
         if len(self.subject_tables) > 1:
             faults.append("a manifest has one subject table at most")
+        if self.data == "personal" and any(table.subject_from_row for table in self.subject_tables.values()):
+            faults.append("personal rows need an identifier: numbered rows move when one comes or goes")
         if self.currency is None and any(_has_money(table) for table in self.event_tables.values()):
             faults.append("currency is needed where a table has money")
         if faults:

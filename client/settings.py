@@ -32,10 +32,15 @@ class PopulationBudget(Settings):
 
 
 class Policy(Settings):
-    """A region's policy; `cohort_of_two` allows a cohort of 2 where local noise is full."""
+    """A region's policy; `cohort_of_two` allows a cohort of 2 where local noise is full.
+
+    `holdout_share` is fixed when the folder is made: who is held out must not change from plan to plan, or
+    one person would pay both populations' budgets.
+    """
 
     purposes: Annotated[list[Slug], Field(min_length=1)]
     minimum_subjects: Annotated[int, Field(ge=0)] = 100
+    holdout_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     cohort_of_two: bool = True
     budget: dict[Literal["train", "holdout"], PopulationBudget] = {}
 
@@ -74,6 +79,10 @@ class Policy(Settings):
             (region not in plan.regions, f"the plan does not name region {region}"),
             (plan.purpose not in self.purposes, f"purpose {plan.purpose} is not among the policy's purposes"),
             (plan.controller not in controllers, f"controller {plan.controller} has no rows here"),
+            (
+                plan.holdout_share != self.holdout_share,
+                f"the plan holds out {plan.holdout_share:g}, this region {self.holdout_share:g}",
+            ),
             (plan.federation.quorum < self.least_cohort, f"a cohort needs {self.least_cohort} regions"),
             (
                 plan.budget.delta > smallest,

@@ -11,14 +11,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-from uuid import uuid4
+from typing import Any, Generic, Literal, TypeVar
 
 import duckdb
 import ibis
 from ibis.common.exceptions import TableNotFound
 
-from client.manifest import DATA_VARIABLE, CsvSource, DuckdbSource, ParquetSource, Source
+from client.manifest import (
+    DATA_VARIABLE,
+    ColumnValue,
+    CsvSource,
+    DuckdbSource,
+    EventsTable,
+    FirstValue,
+    Manifest,
+    ParquetSource,
+    Source,
+)
 from foundation.errors import (
     ColumnMissing,
     ColumnTypeWrong,
@@ -55,6 +64,51 @@ class Needed:
     role: Role
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnRoles:
+    """Columns of a source that are read as text (identifiers, names), and as times, row by row."""
+
+    texts: frozenset[str] = frozenset()
+    times: frozenset[str] = frozenset()
+
+
+def roles_of(manifest: Manifest, source: str) -> ColumnRoles:
+    """Returns the roles that the manifest gives to columns of a source."""
+    texts: set[str | None] = set()
+    times: set[str | None] = set()
+    for table in manifest.tables.values():
+        if table.source != source:
+            continue
+        texts |= {table.subject, table.country}
+        if isinstance(table, EventsTable):
+            texts |= {table.order, table.event_column}
+            times |= {table.time}
+        if isinstance(manifest.region_rule, FirstValue | ColumnValue):
+            texts |= {manifest.region_rule.column}
+    for basis in manifest.lawful_basis.values():
+        if basis.source == source:
+            texts |= {basis.subject, basis.purpose, basis.state}
+            times |= {basis.time, basis.expires}
+    return ColumnRoles(_named(texts), _named(times))
+
+
+def _named(columns: set[str | None]) -> frozenset[str]:
+    return frozenset(column for column in columns if column is not None)
+
+
+Kind = TypeVar("Kind", bound=Source)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Generic[Kind]):
+    """A source about to be opened: its name in the manifest, its file, and its columns' roles."""
+
+    name: str
+    source: Kind
+    path: Path
+    roles: ColumnRoles
+
+
 def connect() -> Any:
     """Returns an Ibis connection to an empty in-memory DuckDB: times in UTC, nothing spilled to disk."""
     return ibis.duckdb.connect(temp_directory="")
@@ -88,8 +142,8 @@ def version_of(path: Path) -> Version:
     return tuple((each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in stats)
 
 
-def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:
-    """Returns the source as an Ibis table of connection.
+def open_source(connection: Any, name: str, source: Source, base: Path, roles: ColumnRoles) -> Any:
+    """Returns the source as an Ibis table of connection; opening again sees the file as it is now.
 
     Raises:
         SourceMissing, SourceUnreadable: the file is not there; it is cut or of another kind.
@@ -98,7 +152,7 @@ def open_source(connection: Any, name: str, source: Source, base: Path) -> Any:
     if not path.is_file():
         raise SourceMissing(f"the file of source {name}, {path},")
     with reading(f"source {name}"):
-        return OPENERS[source.kind](connection, source, path)
+        return OPENERS[source.kind](connection, Opened(name, source, path, roles))
 
 
 @contextmanager
@@ -145,27 +199,40 @@ def require_columns(what: str, table: Any, needed: Iterable[Needed]) -> None:
         raise ColumnTypeWrong(f"{what}: {', '.join(wrong)}")
 
 
-def _open_csv(connection: Any, source: CsvSource, path: Path) -> Any:
-    return connection.read_csv(
-        str(path), header=True, delim=source.delimiter, quote='"', escape='"',
-        strict_mode=True, sample_size=-1,
-    )  # fmt: skip
+def _open_csv(connection: Any, opened: Opened[CsvSource]) -> Any:
+    """Reads identifiers and names as text and times row by row.
+
+    A guess over the whole column would let one person's row change how everybody else's is read.
+    """
+
+    def read(**types: Any) -> Any:
+        return connection.read_csv(
+            str(opened.path), header=True, delim=opened.source.delimiter, quote='"', escape='"',
+            strict_mode=True, sample_size=-1, dateformat="%Y-%m-%d", **types,
+        )  # fmt: skip
+
+    there = set(read(all_varchar=True).columns)
+    times = opened.roles.times & there
+    texts = (opened.roles.texts & there) | times
+    rows = read(types=dict.fromkeys(sorted(texts), "VARCHAR")) if texts else read()
+    return rows.mutate(**{column: rows[column].try_cast("timestamp") for column in sorted(times)})
 
 
-def _open_parquet(connection: Any, _: ParquetSource, path: Path) -> Any:
-    return connection.read_parquet(str(path))
+def _open_parquet(connection: Any, opened: Opened[ParquetSource]) -> Any:
+    return connection.read_parquet(str(opened.path))
 
 
-def _open_duckdb(connection: Any, source: DuckdbSource, path: Path) -> Any:
-    catalog = f"file_{uuid4().hex}"
-    connection.attach(path, name=catalog, read_only=True)
+def _open_duckdb(connection: Any, opened: Opened[DuckdbSource]) -> Any:
+    catalog = f"source_{opened.name}"
+    connection.raw_sql(f'DETACH DATABASE IF EXISTS "{catalog}"')
+    connection.attach(opened.path, name=catalog, read_only=True)
     try:
-        return connection.table(source.table, database=(catalog, "main"))
+        return connection.table(opened.source.table, database=(catalog, "main"))
     except TableNotFound:
-        raise SourceMissing(f"table {source.table} of {path}") from None
+        raise SourceMissing(f"table {opened.source.table} of {opened.path}") from None
 
 
-OPENERS: dict[str, Callable[[Any, Any, Path], Any]] = {
+OPENERS: dict[str, Callable[[Any, Any], Any]] = {
     "csv": _open_csv,
     "parquet": _open_parquet,
     "duckdb": _open_duckdb,

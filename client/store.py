@@ -26,7 +26,7 @@ from client.gates import event_gates, people_gates, subject_gates
 from client.history import History, events_of, load_history
 from client.manifest import Manifest
 from client.rows import event_rows
-from client.source import Version, connect, open_source, path_of, reading, version_of
+from client.source import Version, connect, open_source, path_of, reading, roles_of, version_of
 from client.subject_rows import categories, column_tasks, numeric_columns, subject_rows
 from compliance.consent import ConsentRecord
 from foundation.errors import CountryUnknown, GateFailed, SettingsInvalid
@@ -43,7 +43,7 @@ class Store:
     def __init__(self, manifest: Manifest, *, base: Path) -> None:
         self.manifest = manifest
         self._base = base
-        self._opened: dict[str, Any] = {}
+        self._opened: dict[str, tuple[Version, Any]] = {}
         self._kept: History | None = None
 
     def close(self) -> None:
@@ -119,10 +119,13 @@ class Store:
         }
 
     def _open(self, source: str) -> Any:
-        if source not in self._opened:
-            stated = self.manifest.sources[source]
-            self._opened[source] = open_source(self._connection, source, stated, self._base)
-        return self._opened[source]
+        stated = self.manifest.sources[source]
+        version = version_of(path_of(stated, self._base))
+        if source not in self._opened or self._opened[source][0] != version:
+            roles = roles_of(self.manifest, source)
+            found = open_source(self._connection, source, stated, self._base, roles)
+            self._opened[source] = (version, found)
+        return self._opened[source][1]
 
     def _history(self, plan: Plan, data: EventData) -> History:
         """Returns the history of the plan's events, read once and kept until other events are asked."""

@@ -147,7 +147,10 @@ class Vault:
             case Hello() | Close() if asked.blob:
                 raise RequestUnknown("a hello or close with a blob")
             case Hello() as hello:
-                return to_bytes(self._welcome(hello))
+                begun = time.monotonic()
+                answer = to_bytes(self._welcome(hello))
+                self._wait_for_slot(hello.plan, begun)
+                return answer
             case Close() as close:
                 return to_bytes(self._close(close))
             case Analyse() | Train() | Evaluate() as request:

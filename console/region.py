@@ -53,13 +53,19 @@ def init(
 
 
 @app.command("check")
-def check(folder: Folder, plan: PlanFile, *, as_json: Json = False) -> None:
+def check(
+    folder: Folder,
+    plan: Annotated[Path | None, typer.Argument(help="A plan; the newest approved one if left out.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Say everything that would be refused if the plan ran now, as counts."""
+    from client.approval import newest_approved
     from client.check import check as look
     from privacy.plan import read_plan
 
-    asked = read_plan(plan)
     with _opened(folder) as (opened, people):
+        asked = newest_approved(opened) if plan is None else read_plan(plan)
         found = look(opened, people, asked, _now())
     _tell_check(found)
     told = [{"code": each.code, "what": each.what, "do": each.do} for each in found.problems]

@@ -308,14 +308,6 @@ class ReleaseInconsistent(FedprofileError):
     do = "check that hub and region run the same version"
 
 
-class RegionsRefused(FedprofileError):
-    """Regions answered a request with refusals, so that the run cannot go on."""
-
-    code = "FP-505"
-    why = "regions refused"
-    do = "see each region's code above"
-
-
 def _again(kind: type[FedprofileError], what: str, why: str, do: str) -> FedprofileError:
     return kind(what, why=why, do=do)
 

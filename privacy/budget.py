@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from privacy.accounting import calibrate, pld_epsilon
 from privacy.events import Charge
-from privacy.plan import COUNT_NOISE, HOLDOUT, TRAIN, Plan
+from privacy.plan import COUNT_NOISE, HOLDOUT, LEAST_NOISE, TRAIN, Plan
 
 PERIOD_DAYS = 365
 """The rolling period in which a limit holds; the ledger itself never resets."""
@@ -59,7 +59,7 @@ def worst_case(plan: Plan, region: str, *, counted: bool = False) -> dict[str, l
     holdout = [evaluation_charge(plan).times(1 + plan.evaluation.spare_attempts)]
     count = [] if counted else [count_charge()]
     if not plan.regions[region].contributes:
-        return {TRAIN: count, HOLDOUT: holdout}
+        return {TRAIN: [], HOLDOUT: holdout}
     train = [
         *count,
         histograms_charge(plan).times(spare),
@@ -97,6 +97,7 @@ def calibrated(plan: Plan, *, epsilon: float | None = None) -> Plan:
     delta = plan.budget.delta
     training = calibrate(lambda noise: charges("training", TRAIN, noise), epsilon=target, delta=delta)
     evaluation = calibrate(lambda noise: charges("evaluation", HOLDOUT, noise), epsilon=target, delta=delta)
+    training, evaluation = max(training, LEAST_NOISE), max(evaluation, LEAST_NOISE)
     budget = plan.budget.model_copy(update={"epsilon": target})
     return with_noise("training", training).model_copy(
         update={"evaluation": with_noise("evaluation", evaluation).evaluation, "budget": budget}

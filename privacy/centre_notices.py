@@ -41,6 +41,3 @@ class Unavailable(Settings):
     """The region does not answer this; why is its own affair."""
 
     kind: Literal["unavailable"] = "unavailable"
-
-
-Notice = Annotated[Welcome | Closed | Refused | Unavailable, Field(discriminator="kind")]

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, func, select
@@ -200,6 +200,7 @@ def charge(
     if _left(connection, reserved, charge) < charge.count:
         raise BudgetExceeded(f"run {run[:8]} has used what it reserved for {charge.kind}")
     sequence, previous = head(connection)
+    now = max(now, _newest(connection))
     entry = Entry(sequence + 1, reserved.controller, population, run, reserved.plan, request, charge, now)
     body = _body(entry)
     connection.execute(
@@ -239,6 +240,14 @@ def close(connection: Connection, run: str) -> None:
 def close_others(connection: Connection, run: str) -> None:
     """Closes every other run: a vault serves one run at a time, and an abandoned one frees its budget."""
     connection.execute(reservations.update().where(reservations.c.run != run).values(open=0))
+
+
+def _newest(connection: Connection) -> datetime:
+    """Returns when the last entry was recorded: a clock that goes back must not shorten the period."""
+    body = connection.execute(select(entries.c.body).order_by(entries.c.sequence.desc()).limit(1)).scalar()
+    if body is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return datetime.fromisoformat(json.loads(body)["recorded_at"])
 
 
 def _account(

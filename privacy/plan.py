@@ -36,7 +36,10 @@ TRAIN, HOLDOUT = "train", "holdout"
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Noise = Annotated[float, Field(ge=0.2, le=1e6)]
+LEAST_NOISE = 0.2
+"""Least noise multiplier: below, no epsilon is worth its name."""
+
+Noise = Annotated[float, Field(ge=LEAST_NOISE, le=1e6)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 WholeDays = Annotated[int, Field(ge=1, le=3650)]
@@ -288,7 +291,7 @@ class Simulate(Settings):
 class Sealing(Settings):
     """Fixed-point grid: `units_per_sigma` steps per standard deviation, words of `word_bits`."""
 
-    word_bits: Literal[32, 64] = 64
+    word_bits: Literal[64] = 64
     units_per_sigma: Annotated[int, Field(ge=16)] = 65_536
 
 
@@ -315,16 +318,30 @@ class Plan(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         events = isinstance(self.data, EventData)
-        if events != bool(self.inputs.catalogue):
-            raise ValueError("event data needs catalogue inputs, subject data needs columns")
-        if any(isinstance(task, ColumnIs) == events for task in self.tasks.values()):
-            raise ValueError("event data needs tasks over events, subject data needs tasks over columns")
-        if self.federation.quorum > len(self.regions):
-            raise ValueError(f"quorum {self.federation.quorum} exceeds the {len(self.regions)} regions")
-        if self.simulate.fold is not None and self.holdout_share != 1 / FOLDS:
-            raise ValueError(f"a fold holds out {1 / FOLDS:g}, holdout_share is {self.holdout_share:g}")
-        if not any(share.contributes for share in self.regions.values()):
-            raise ValueError("at least one region must contribute")
+        told = [
+            (
+                events != bool(self.inputs.catalogue),
+                "event data needs catalogue inputs, subject data columns",
+            ),
+            (
+                any(isinstance(task, ColumnIs) == events for task in self.tasks.values()),
+                "event data needs tasks over events, subject data tasks over columns",
+            ),
+            (
+                self.federation.quorum > len(self.regions),
+                f"quorum {self.federation.quorum} exceeds the {len(self.regions)} regions",
+            ),
+            (
+                self.simulate.fold is not None and self.holdout_share != 1 / FOLDS,
+                f"a fold holds out {1 / FOLDS:g}, holdout_share is {self.holdout_share:g}",
+            ),
+            (
+                not any(share.contributes for share in self.regions.values()),
+                "at least one region must contribute",
+            ),
+        ]
+        if faults := [fault for holds, fault in told if holds]:
+            raise ValueError("; ".join(faults))
         return self
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from privacy.budget import period_cost
 from privacy.plan import (
+    COUNT_NOISE,
     HOLDOUT,
     TRAIN,
     AnyEvent,
@@ -67,9 +68,10 @@ def _leaves(plan: Plan) -> list[str]:
         f"noise multiplier {scale.noise_multiplier:g}. A noised count of people is drawn and stays at home."
     )
     rounds = (
-        f"Leaves {training.rounds} times: the change of the model after {training.local_steps} DP-SGD steps "
-        f"(rate {training.sampling_rate:g}, clipping norm {training.clipping_norm:g}, noise multiplier "
-        f"{training.noise_multiplier:g}), times the region's public weight."
+        f"Leaves {training.rounds} times, at most {plan.most_attempts} with spare attempts: the change of "
+        f"the model after {training.local_steps} DP-SGD steps (rate {training.sampling_rate:g}, clipping norm "
+        f"{training.clipping_norm:g}, noise multiplier {training.noise_multiplier:g}), times the region's "
+        f"public weight."
     )
     end = (
         f"Leaves once at the end: histograms of hold-out people's scores per task and label "
@@ -94,6 +96,6 @@ def _limits(plan: Plan) -> str:
     federation = plan.federation
     return (
         f"A round waits at most {federation.round_seconds:g} s, a hello {federation.hello_seconds:g} s. "
-        f"A region with fewer than {federation.minimum_subjects} eligible people, by a noised count, "
-        f"does not take part."
+        f"A region with fewer than {federation.minimum_subjects} eligible people, or its own minimum, does "
+        f"not take part; the noised count must exceed it by three deviations ({3 * COUNT_NOISE:g})."
     )

@@ -81,9 +81,6 @@ class Close(Addressed):
     outcome: Literal["finished", "failed"]
 
 
-Request = Annotated[Hello | Analyse | Train | Evaluate | Close, Field(discriminator="kind")]
-
-
 class ReceiptCharge(Settings):
     """A charge as the receipt tells it; numbers as decimal strings."""
 

@@ -57,9 +57,3 @@ def initial_parameters(model: ProfileModel, seed: int) -> NDArray[np.float32]:
         else:
             nn.init.zeros_(parameter)
     return parameters_of(model)
-
-
-def scores(model: ProfileModel, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns probabilities, float32 (n, tasks)."""
-    with torch.inference_mode():
-        return torch.sigmoid(model(torch.from_numpy(rows))).numpy()

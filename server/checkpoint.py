@@ -39,11 +39,15 @@ class RoundRecord(Settings):
 
 
 class Journal(Settings):
-    """Where a run stands. `round` is the last one whose values are in the checkpoint."""
+    """Where a run stands. `round` is the last one whose values are in the checkpoint.
+
+    `attempt` is the next one of the round after it: those before are used up.
+    """
 
     run: str
     plan: str
     round: int = -1
+    attempt: int = 0
     attempts_spent: int = 0
     state: Literal["running", "finished", "failed"] = "running"
     reason: str | None = None

@@ -79,9 +79,14 @@ class Cohort:
                 time.sleep(min(PAUSE_SECONDS, left))
         self.require_quorum()
 
+    @property
+    def has_quorum(self) -> bool:
+        """Whether the plan's quorum is there."""
+        return len(self.members) >= self.plan.federation.quorum
+
     def require_quorum(self) -> None:
         """Raises QuorumMissed, or the class of the first refusal, below the plan's quorum."""
-        if len(self.members) >= self.plan.federation.quorum:
+        if self.has_quorum:
             return
         needed, away = self.plan.federation.quorum, ", ".join(self.missing)
         who = f"{len(self.members)} of {needed} regions, missing {away}"

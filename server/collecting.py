@@ -40,12 +40,19 @@ class Collected:
 
 @dataclass(slots=True)
 class Collector:
-    """Collects releases for one run and counts what came."""
+    """Collects releases for one run and counts what came.
+
+    `attempt` is the next one of the round in hand; `note` is told (attempt, attempts_spent) before it is
+    asked, so that a resumed run does not ask a used-up one again.
+    """
 
     plan: Plan
     channel: Channel
     cohort: Cohort
+    note: Callable[[int, int], None]
+    attempt: int = 0
     attempts_spent: int = 0
+    used_up: bool = False
     receipts: list[Receipt] = field(default_factory=list)
 
     def collect(self, build: Build, blob: bytes) -> Collected:
@@ -54,33 +61,37 @@ class Collector:
         Raises:
             QuorumMissed: too few regions are left. AttemptsSpent: no spare attempt is left.
         """
-        begun, attempt, lost = monotonic(), 0, set[str]()
+        begun, lost = monotonic(), set[str]()
         while True:
-            request = build(attempt, self.cohort.regions)
+            request = build(self.attempt, self.cohort.regions)
             releases = self._ask(request, blob)
             if len(releases) == len(request.cohort):
                 break
             lost |= set(request.cohort) - set(releases)
+            if self.used_up or self.cohort.has_quorum:
+                self._next_attempt(request, lost)
             self.cohort.require_quorum()
-            attempt += 1
-            self._spend(request, attempt, lost)
         self.receipts += [each.receipt for each in releases.values()]
         record = RoundRecord(
             kind=request.kind,
             round=request.round,
-            attempt=attempt,
+            attempt=self.attempt,
             cohort=request.cohort,
             missing=tuple(sorted(lost)),
             seconds=monotonic() - begun,
         )
+        self.attempt = 0
         return Collected(request, opened(self.plan, request, list(releases.values())), record)
 
-    def _spend(self, request: Slotted, attempt: int, lost: set[str]) -> None:
+    def _next_attempt(self, request: Slotted, lost: set[str]) -> None:
+        """Counts an attempt that is used up, and writes so down before the next one is asked."""
+        self.attempt += 1
         if isinstance(request, Evaluate):
-            left = self.plan.evaluation.spare_attempts - attempt
+            left = self.plan.evaluation.spare_attempts - self.attempt
         else:
             self.attempts_spent += 1
             left = self.plan.federation.spare_attempts - self.attempts_spent
+        self.note(self.attempt, self.attempts_spent)
         if left < 0:
             away = ", ".join(sorted(lost))
             raise AttemptsSpent(f"{request.kind}, round {request.round}, without {away}")
@@ -90,13 +101,15 @@ class Collector:
         nodes = {self.cohort.members[name].node: name for name in request.cohort}
         replies = self.channel.ask(dict.fromkeys(nodes, frame), self.plan.federation.round_seconds)
         releases: dict[str, Accepted] = {}
+        self.used_up = False
         for node, name in nodes.items():
             reply = replies.get(node, Lost("no answer"))
             try:
                 releases[name] = self._accept(request, name, frame, reply)
             except (RequestConflict, RequestSpent):
-                continue  # the slot is used up, the region is there: another attempt finds it
+                self.used_up = True  # the region is there: another attempt finds it
             except ReleaseInconsistent as error:
+                self.used_up |= isinstance(reply, bytes)
                 self.cohort.drop(name, error.what)
         return releases
 

@@ -80,7 +80,7 @@ def _task(
     too_small = Told(None, None, f"below {plan.evaluation.told_alone_at} hold-out people: pooled only")
     away = Told(None, None, "did not take part in the evaluation")
     everyone = blocks.sum(axis=0)
-    rates, error = _reliability(plan, everyone)
+    rates, error = _reliability(plan, everyone, deviation * (2 * sum(noises.values())) ** 0.5)
     return TaskEvaluation(
         pooled=_told(everyone, deviation * sum(noises.values()) ** 0.5, generator),
         by_region={
@@ -112,10 +112,10 @@ def _told(counts: NDArray[np.float64], deviation: float, generator: np.random.Ge
     return Told(estimate, (float(np.clip(estimate - high, 0, 1)), float(np.clip(estimate - low, 0, 1))))
 
 
-def _reliability(plan: Plan, counts: NDArray[np.float64]) -> tuple[tuple[Bin, ...], float]:
+def _reliability(plan: Plan, counts: NDArray[np.float64], deviation: float) -> tuple[tuple[Bin, ...], float]:
+    """Returns the bins whose total stands out of its noise, of this deviation, and the calibration error."""
     totals, middles = counts.sum(axis=0), score_middles(plan)
-    deviation = plan.evaluation.noise_multiplier * release_norm(plan, "evaluate")
-    told = totals > LEAST_CLASS + deviation
+    told = totals > LEAST_CLASS + 2 * deviation
     rates = np.clip(np.where(told, counts[1] / np.where(told, totals, 1.0), 0.0), 0, 1)
     bins = tuple(Bin(float(middles[i]), float(rates[i]), float(totals[i])) for i in np.flatnonzero(told))
     weights = totals[told] / max(float(totals[told].sum()), 1.0)

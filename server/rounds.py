@@ -71,7 +71,7 @@ class Run:
         """Runs to the end and returns what it leaves; `initial` are public initial parameters.
 
         Raises:
-            QuorumMissed, AttemptsSpent, CheckpointFailed: the run can be resumed.
+            QuorumMissed, CheckpointFailed: the run can be resumed. AttemptsSpent: start a new run.
             PlanNotApproved, BudgetExceeded and other refusals: regions refused, too few are left.
         """
 
@@ -79,7 +79,14 @@ class Run:
             self.progress("waiting for regions", there, wanted)
 
         cohort = Cohort(self.plan, self.journal.run, self.channel, waiting)
-        collector = Collector(self.plan, self.channel, cohort, self.journal.attempts_spent)
+        collector = Collector(
+            self.plan,
+            self.channel,
+            cohort,
+            self._note,
+            attempt=self.journal.attempt,
+            attempts_spent=self.journal.attempts_spent,
+        )
         cohort.upstream = {name: dict(kinds) for name, kinds in self.journal.upstream.items()}
         if self.journal.round <= self.plan.training.rounds:
             try:
@@ -89,7 +96,7 @@ class Run:
                     self._train(collector, number)
                 self._evaluate(collector)
             except FedprofileError as error:
-                self._fail(collector, error)
+                self._fail(error)
                 raise
         self._close(cohort)
         return Finished(
@@ -169,6 +176,7 @@ class Run:
         journal = self.journal.model_copy(
             update={
                 "round": record.round,
+                "attempt": 0,
                 "attempts_spent": collector.attempts_spent,
                 "history": (*self.journal.history, record),
                 "upstream": collector.cohort.upstream,
@@ -176,10 +184,13 @@ class Run:
         )
         self.journal, self.values = checkpoint.write(self.folder, journal, values), values
 
-    def _fail(self, collector: Collector, error: FedprofileError) -> None:
-        self.journal = self.journal.model_copy(
-            update={"state": "failed", "reason": error.code, "attempts_spent": collector.attempts_spent}
-        )
+    def _note(self, attempt: int, attempts_spent: int) -> None:
+        update = {"attempt": attempt, "attempts_spent": attempts_spent}
+        self.journal = self.journal.model_copy(update=update)
+        checkpoint.write_state(self.folder, self.journal)
+
+    def _fail(self, error: FedprofileError) -> None:
+        self.journal = self.journal.model_copy(update={"state": "failed", "reason": error.code})
         checkpoint.write_state(self.folder, self.journal)
 
     def _close(self, cohort: Cohort) -> None:

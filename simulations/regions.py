@@ -96,6 +96,7 @@ def open_regions(
             vault = Vault(folder, people, IdentitySeal(), utc_now)
             vault.recover()
             approve(folder, plan, utc_now())
+            people.run_gates(plan, utc_now())
             stack.callback(vault.stop)
             regions[name] = Region(folder, store, people, vault)
         _require_disjoint(plan, regions)
@@ -156,5 +157,6 @@ def _subjects(plan: Plan, region: Region) -> set[str]:
 
 
 def _files(region: Region) -> set[Path]:
-    sources = region.folder.manifest.sources.values()
+    manifest = region.folder.manifest
+    sources = {manifest.sources[table.source] for table in manifest.tables.values()}
     return {path_of(source, region.folder.base).resolve() for source in sources}

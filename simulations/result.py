@@ -150,8 +150,9 @@ def _conditions(done: Simulated, name: str, population: str, account: Account) -
     alone_figure = account.spent.epsilon
     mine = _charges(done, name, population, account.since)
     others = [
-        _composed(mine + _charges(done, other, population, account.since), account.limit)
+        _composed(mine + _charges(done, other, each, account.since), account.limit)
         for other in done.regions
+        for each in POPULATIONS  # held out in one region, a person may be trained on in another
         if other != name
     ]
     return {

@@ -59,7 +59,39 @@ def errors_page() -> str:
         f"| `{each.code}` | {each.code[3]} | {each.__name__} | {_doc(each)} | {each.do} |"
         for each in sorted((FedprofileError, *FedprofileError.__subclasses__()), key=lambda each: each.code)
     ]
-    return HEAD + _ERRORS + "\n".join(rows) + "\n"
+    faults = [f"| {what} | {code} | `{test}` |" for what, code, test in BAD_INPUT]
+    return HEAD + _ERRORS + "\n".join(rows) + "\n" + _BAD_INPUT + "\n".join(faults) + "\n"
+
+
+_BAD_INPUT = """
+## Bad input, and faults
+
+What the owner of the folder or the simulation is told; the centre of a deployed federation sees `unavailable`
+for whatever depends on a region's tables. Each leaves ledger, checkpoints and journal consistent: the tests
+are in `tests/end_to_end/test_faults.py`.
+
+| what | code | test |
+|---|---|---|
+"""
+
+BAD_INPUT = (
+    ("a manifest names a column that is missing", "FP-204", "test_rows_of_people_that_cannot_be_used"),
+    ("a column of the wrong type", "FP-205", "test_rows_of_people_that_cannot_be_used"),
+    ("times without a zone, and no `timezone`", "FP-206", "test_naive_times_without_a_timezone"),
+    ("rows of an unknown country", "FP-305", "test_rows_of_events_that_cannot_be_used"),
+    ("a region without people", "FP-305", "test_a_region_without_people"),
+    ("labels of one class only", "FP-305", "test_rows_of_people_that_cannot_be_used"),
+    ("one subject twice", "FP-305", "test_rows_of_people_that_cannot_be_used"),
+    ("dates in the future", "FP-305", "test_rows_of_events_that_cannot_be_used"),
+    ("a file cut in the middle", "FP-203", "test_a_parquet_file_cut_in_the_middle"),
+    ("a plan whose epsilon is spent", "FP-302", "test_a_plan_whose_epsilon_is_spent"),
+    ("a plan that a region has not approved", "FP-301", "test_a_plan_that_a_region_has_not_approved"),
+    ("two regions with one name", "FP-208", "test_two_regions_with_one_name"),
+    ("one row claimed by two regions' rules", "FP-209", "test_one_row_claimed_by_two_regions"),
+    ("a region that never answers", "FP-501", "test_a_region_that_never_answers"),
+    ("a disk that is full at a checkpoint", "FP-503", "test_a_disk_that_is_full_at_a_checkpoint"),
+    ("two processes on one region folder", "FP-210", "test_two_processes_on_one_region_folder"),
+)
 
 
 def commands_page() -> str:

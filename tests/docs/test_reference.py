@@ -53,3 +53,11 @@ def test_every_log_entry_type_in_the_code_is_in_the_reference():
     page = (ROOT / "docs/reference/log-entries.md").read_text(encoding="utf-8")
     written = set(re.findall(r'"type": "([a-z_]+)"', code))
     assert written == set(re.findall(r"^\| `([a-z_]+)`", page, re.MULTILINE))
+
+
+def test_every_bad_input_of_the_reference_has_its_test():
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    tests = (ROOT / "tests/end_to_end/test_faults.py").read_text(encoding="utf-8")
+    assert len(named) > 0
+    assert named <= set(re.findall(r"^def (test_\w+)", tests, re.MULTILINE))
