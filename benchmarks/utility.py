@@ -4,8 +4,9 @@
 
 Protocol: five folds by a fixed hash of the subject; a fold's people are held out in every snapshot, so nobody
 is trained on and tested. Own ledgers per fold and run. Figures are exact pooled AUC, means over folds and
-runs. Beside ours: logistic regression and gradient boosting without privacy on the same people, central DP (all
-rows in one place, one noise), and each region alone under the same DP. Needs the real tables.
+runs. Beside ours: logistic regression (the better of standardised and quantile-normalised inputs) and gradient
+boosting without privacy on the same people, central DP (all rows in one place, one noise), and each region
+alone under the same DP. Needs the real tables.
 """
 
 from __future__ import annotations
@@ -59,11 +60,11 @@ class Figures:
 
     federated: float
     released: float | None
-    logistic: float
+    logistic: tuple[float, float]
     trees: float
     central: float
     regions: dict[str, tuple[float | None, float | None, int]]
-    epsilon: float
+    epsilon: dict[str, float]
     seconds: float
 
 
@@ -100,20 +101,11 @@ def _rows(aim: Aim, done: list[tuple[tuple[Aim, int, int], Figures]]) -> Iterato
         for each in sorted({j[2] for j, _ in done})
     ]
     spread = f"fold sd {pstdev(by_fold):.4f}, run sd {pstdev(by_run):.4f}"
-    epsilon = max(each.epsilon for each in figures)
-    yield Row(
-        f"{what}: AUC ({spread})", ours, "least", aim.least, "AUC", f">= {aim.least}", ours >= aim.least
-    )
-    yield Row(
-        f"{what}: epsilon of training people, highest region",
-        epsilon,
-        "limit",
-        LIMIT,
-        "epsilon",
-        "<= 3",
-        epsilon <= LIMIT,
-    )
-    logistic = mean(each.logistic for each in figures)
+    for population in ("train", "holdout"):
+        told = f"{what}: epsilon of {population} people, highest region"
+        epsilon = max(each.epsilon[population] for each in figures)
+        yield Row(told, epsilon, "limit", LIMIT, "epsilon", "<= 3", epsilon <= LIMIT)
+    logistic = max(mean(each.logistic[way] for each in figures) for way in (0, 1))
     yield Row(
         f"{what}: AUC",
         ours,
@@ -191,18 +183,21 @@ def _figures(done: Any, task: str) -> Figures:
             for name, each in told["by_region"].items()
             if name in people
         },
-        epsilon=max(each["train"]["spent"] for each in result["epsilon"].values()),
+        epsilon={
+            population: max(each[population]["spent"] for each in result["epsilon"].values())
+            for population in ("train", "holdout")
+        },
         seconds=result["seconds"],
     )
 
 
-def _others(done: Any, place: int) -> tuple[float, float, float, dict[str, int]]:
+def _others(done: Any, place: int) -> tuple[tuple[float, float], float, float, dict[str, int]]:
     import numpy as np
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
     from client.eligible import People
     from client.training import build_model
@@ -225,12 +220,18 @@ def _others(done: Any, place: int) -> tuple[float, float, float, dict[str, int]]
     wanted, truth = train.labels[:, place], test.labels[:, place]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=2000)).fit(
-            inputs[0], wanted
-        )
+        ways = (StandardScaler(), QuantileTransformer(n_quantiles=500, random_state=0))
+        logistics = [
+            make_pipeline(way, LogisticRegression(C=0.3, max_iter=2000)).fit(inputs[0], wanted)
+            for way in ways
+        ]
         trees = HistGradientBoostingClassifier(max_iter=150, learning_rate=0.05, random_state=0).fit(
             inputs[0], wanted
         )
+
+    def told(model: Any) -> float:
+        return float(roc_auc_score(truth, model.predict_proba(inputs[1])[:, 1]))
+
     size = sum(each.public_size for each in plan.regions.values())
     one_place = {
         **plan.regions,
@@ -241,8 +242,8 @@ def _others(done: Any, place: int) -> tuple[float, float, float, dict[str, int]]
     scores = alone(centrally, "central", train, test, initial_parameters(model, 0))
     people = {name: len(each.people.of(plan, HOLDOUT, now).subjects) for name, each in done.regions.items()}
     return (
-        float(roc_auc_score(truth, logistic.predict_proba(inputs[1])[:, 1])),
-        float(roc_auc_score(truth, trees.predict_proba(inputs[1])[:, 1])),
+        (told(logistics[0]), told(logistics[1])),
+        told(trees),
         exact_auc([scores], place) or 0.0,
         people,
     )

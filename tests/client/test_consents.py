@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,3 +95,36 @@ def test_what_cannot_be_read_never_permits(tmp_path, rows, holds):
 def test_a_missing_column_is_named(tmp_path):
     with pytest.raises(ColumnMissing, match="source consents: status"):
         store(tmp_path, [], state="status").consent_records("retention", NOW)
+
+
+def test_a_replaced_duckdb_file_is_read_anew(tmp_path):
+    path = tmp_path / "consent.duckdb"
+
+    def written(state):
+        fresh = tmp_path / "fresh.duckdb"
+        with duckdb.connect(str(fresh)) as connection:
+            connection.execute(
+                "create table consent (subject_id varchar, purpose varchar, state varchar, ts timestamp)"
+            )
+            connection.execute("insert into consent values ('a', 'retention', ?, '2024-01-01')", [state])
+        fresh.replace(path)
+
+    written("given")
+    stated = {
+        "region": "north",
+        "controllers": ["shop"],
+        "storage_country": "SE",
+        "data": "synthetic",
+        "timezone": "UTC",
+        "sources": {"consent": {"kind": "duckdb", "path": "consent.duckdb", "table": "consent"}},
+        "tables": {"people": {"shape": "subjects", "source": "consent", "subject": "subject_id"}},
+        "lawful_basis": {"retention": {"kind": "consent", "source": "consent"}},
+    }
+    store = Store(Manifest.model_validate(stated), base=tmp_path)
+    now = datetime(2024, 6, 1, tzinfo=UTC)
+    assert [each.state for each in store.consent_records("retention", now)] == ["given"]
+    before = store.consent_version("retention")
+    written("withdrawn")
+    assert store.consent_version("retention") != before
+    assert [each.state for each in store.consent_records("retention", now)] == ["withdrawn"]
+    store.close()

@@ -201,14 +201,16 @@ def test_the_commitment_to_a_set_is_blind(small, tmp_path):
         assert len(train.commitment) == 64
 
 
-def test_gates_are_passed_once_per_plan_and_a_failure_is_not_remembered(small, tmp_path, monkeypatch):
+def test_the_verdict_of_the_gates_stands_until_they_run_again(small, tmp_path, monkeypatch):
     with sets(small, tmp_path / "eu") as people:
         with monkeypatch.context() as patched:
             failed = judge("missing_subject", "people", 17, rows=400)
             patched.setattr(people.store, "gates", lambda *_: (failed,), raising=False)
+            people.run_gates(small.plan, NOW)
+        for _ in range(2):
             with pytest.raises(GateFailed) as refusal:
                 people.pass_gates(small.plan, NOW)
-        assert "17" not in str(refusal.value)
-        people.pass_gates(small.plan, NOW)
+            assert "17" not in str(refusal.value)
+        people.run_gates(small.plan, NOW)
         monkeypatch.setattr(people.store, "gates", None, raising=False)
         people.pass_gates(small.plan, NOW)

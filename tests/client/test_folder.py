@@ -230,3 +230,10 @@ def test_a_commit_is_durable(eu_folder):
         asked = ("journal_mode", "synchronous", "secure_delete")
         set_to = [connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in asked]
     assert set_to == ["wal", 2, 1]
+
+
+def test_the_hold_out_share_is_fixed_for_the_folders_life(eu_folder):
+    policy = eu_folder / "policy.toml"
+    policy.write_text("holdout_share = 0.5\n" + policy.read_text())
+    with pytest.raises(FolderMismatch, match="holdout_share"), open_folder(eu_folder):
+        pass

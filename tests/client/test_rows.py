@@ -12,7 +12,7 @@ import pytest
 from client.manifest import ParquetSource, RowFilter
 from client.people import hash_part
 from client.rows import filtered, half_even
-from client.source import connect, open_source
+from client.source import ColumnRoles, connect, open_source
 
 ROWS = {
     "who": ["a", "b", "c"],
@@ -49,7 +49,7 @@ def opened(tmp_path_factory):
     for name, columns in (("rows", ROWS), ("amounts", {"amount": list(AMOUNTS)})):
         pq.write_table(pa.table(columns), folder / f"{name}.parquet")
         source = ParquetSource(kind="parquet", path=f"{name}.parquet")
-        tables[name] = open_source(connection, name, source, folder)
+        tables[name] = open_source(connection, name, source, folder, ColumnRoles())
     yield tables
     connection.disconnect()
 

@@ -122,3 +122,10 @@ def test_the_starting_policy_is_the_default_one(tmp_path):
 def test_the_starting_manifest_loads(tmp_path):
     (tmp_path / "region.toml").write_text(starting_manifest("north"))
     assert read_manifest(tmp_path / "region.toml").region == "north"
+
+
+def test_a_plan_that_holds_out_another_share_is_refused(small):
+    policy = Policy(purposes=["retention"], minimum_subjects=20)
+    other = small.plan.model_copy(update={"holdout_share": 0.5})
+    with pytest.raises(PurposeRefused, match=r"holds out 0\.5, this region 0\.2"):
+        policy.judge(other, region="eu", controllers=["example-shop"])

@@ -407,3 +407,44 @@ def test_rows_that_cannot_be_counted_are_left_out():
     rows = [row("a", 1), row(None, 1), row("b", 1, value=-5), row("c", 1, event=None)]
     rows.append(("d", None, ORDER, None, 1, 1, "SE"))
     assert snapshot(rows).subjects.tolist() == ["a"]
+
+
+# ---- one row's form changes nobody else's
+
+
+CSV_EVENTS = EVENTS | {"order": None}
+
+
+def csv_snapshot(folder, lines):
+    head = "subject_id,ts,event,order_id,value_minor,units,country"
+    (folder / "events.csv").write_text("\n".join([head, *lines]) + "\n")
+    stated = {
+        "region": "north",
+        "controllers": ["shop"],
+        "storage_country": "SE",
+        "data": "synthetic",
+        "currency": "EUR",
+        "timezone": "UTC",
+        "sources": {"events": {"kind": "csv", "path": "events.csv"}},
+        "tables": {"events": CSV_EVENTS},
+    }
+    opened = Store(Manifest.model_validate(stated), base=folder)
+    found = opened.snapshot(plan(["days_since_last_order"]), AS_OF)
+    opened.close()
+    return dict(zip(found.subjects.tolist(), found.numeric[:, 0].tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "A1,2024-05-20 10:00:00,Order Completed,,100,1,SE",
+        "9,12/25/2023,Order Completed,,100,1,SE",
+        "9.5,2024-05-20T10:00:00Z,Order Completed,,100,1,SE",
+    ],
+)
+def test_how_one_persons_row_is_written_changes_nobody_else_in_a_csv(tmp_path, other):
+    lines = ["007,2024-05-02,Order Completed,,100,1,SE", "8,2024-05-03 08:00:00,Order Completed,,100,1,SE"]
+    before = csv_snapshot(tmp_path, lines)
+    after = csv_snapshot(tmp_path, [*lines, other])
+    assert sorted(before) == ["007", "8"]
+    assert {who: after[who] for who in before} == before

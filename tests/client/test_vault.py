@@ -199,10 +199,10 @@ def test_answers_wait_for_the_next_boundary_of_the_plans_time_slot(eu_vault, sma
     monkeypatch.setattr(client.vault.time, "sleep", waits.append)
     for frame in (hello(plan), analyse(plan), train(plan)):
         eu_vault.answer(frame)
-    assert len(waits) == 2
+    assert len(waits) == 3
     monkeypatch.setattr(EligibleSets, "of", raising(FedprofileError(ROW)))
     assert told(eu_vault.answer(train(plan, attempt=1))) == "unavailable"
-    assert len(waits) == 3, "a refusal takes as long"
+    assert len(waits) == 4, "a refusal takes as long"
     assert all(0 < wait <= 7 for wait in waits)
 
 

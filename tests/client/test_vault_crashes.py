@@ -91,7 +91,7 @@ class Region:
                 self._store,
                 _snapshots=self._warm._snapshots,
                 _masks=self._warm._masks,
-                _passed=self._warm._passed,
+                _verdicts=self._warm._verdicts,
             )
             yield Vault(folder, people, IdentitySeal(), lambda: NOW)
 

@@ -78,7 +78,7 @@ def test_a_group_alone_shows_its_commands_and_ends_with_2(group, capsys):
     [
         (["plan", "check", "absent.toml"], "FP-202"),
         (["simulate", "absent.toml"], "FP-202"),
-        (["region", "check", "absent", "plan.toml"], "FP-202"),
+        (["region", "check", "absent", "plan.toml"], "FP-211"),
         (["region", "budget", "absent"], "FP-211"),
         (["region", "refresh", "absent"], "FP-211"),
         (["central", "models", "absent"], "FP-211"),

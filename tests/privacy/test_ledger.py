@@ -525,3 +525,10 @@ class LedgerRules(RuleBasedStateMachine):
 
 TestLedgerRules = LedgerRules.TestCase
 TestLedgerRules.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_a_clock_that_goes_back_while_charging_is_not_believed(connection):
+    reserve(connection, 1, [HALF.times(4)])
+    first = charge(connection, 1, now=START)
+    second = charge(connection, 1, now=START - timedelta(days=3000))
+    assert second.recorded_at == first.recorded_at

@@ -60,7 +60,7 @@ SUBJECTS = COMMON | {
         {"kind": "category", "name": "device", "values": ["phone", "desk", 7, True]}]},
 }  # fmt: skip
 FORMS = {"events": EVENTS, "subjects": SUBJECTS}
-FIXED = {"kind", "shape", "mode", "catalogue", "columns"}
+FIXED = {"kind", "shape", "mode", "catalogue", "columns", "word_bits"}
 """Tags with one value in their place, and lists that a plan's shape leaves empty."""
 
 
@@ -291,7 +291,7 @@ BAD = [
     (EVENTS, ("federation", "quorum"), 1),
     (EVENTS, ("federation", "quorum"), 4),
     (EVENTS, ("federation", "slot_seconds"), float("inf")),
-    (EVENTS, ("sealing", "word_bits"), 16),
+    (EVENTS, ("sealing", "word_bits"), 32),
     (EVENTS, ("regions", "eu", "public_size"), 5432),
     (EVENTS, ("regions", "eu", "public_size"), 9),
     (EVENTS, ("regions", "eu", "weight"), 1.5),

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiles.model import ProfileModel, initial_parameters, parameters_of, scores, set_parameters
+from profiles.model import ProfileModel, initial_parameters, parameters_of, set_parameters
 
 SHAPES = st.tuples(
     st.sampled_from(["logistic", "mlp"]), st.integers(1, 6), st.integers(1, 5), st.integers(1, 4)
@@ -55,10 +55,9 @@ def test_a_vector_of_another_length_is_refused(length):
 @given(SHAPES)
 @settings(max_examples=20, deadline=None)
 def test_each_task_has_one_logit(shape):
-    kind, inputs, _, tasks = shape
+    _, inputs, _, tasks = shape
     assert model(*shape)(torch.zeros(5, inputs)).shape == (5, tasks)
     assert model(*shape)(torch.zeros(0, inputs)).shape == (0, tasks)
-    assert scores(model(*shape), np.zeros((0, inputs), np.float32)).shape == (0, tasks), kind
 
 
 def test_a_logistic_model_is_one_linear_layer():
@@ -82,7 +81,7 @@ def test_initial_values_are_public_and_start_at_even_odds(shape, seed):
     assert (values == initial_parameters(model(*shape), seed)).all()
     found = model(*shape)
     set_parameters(found, values)
-    assert (scores(found, np.ones((3, shape[1]), np.float32)) == 0.5).all()
+    assert (found(torch.ones(3, shape[1])) == 0).all()
 
 
 def test_initial_values_do_not_touch_torchs_own_random_state():
@@ -95,11 +94,3 @@ def test_initial_values_do_not_touch_torchs_own_random_state():
 
 def test_trunks_of_two_seeds_differ():
     assert (initial_parameters(model(), 1) != initial_parameters(model(), 2)).any()
-
-
-def test_scores_are_probabilities_and_leave_no_gradient():
-    found = model("logistic", inputs=1, tasks=1)
-    set_parameters(found, np.array([1, 0], np.float32))
-    told = scores(found, np.array([[-100.0], [0.0], [100.0]], np.float32))
-    assert told.flatten() == pytest.approx([0, 0.5, 1])
-    assert told.dtype == np.float32

@@ -21,7 +21,11 @@ def collect(world):
         channel = world.channel(world.regions(plan))
         cohort = Cohort(plan, world.run, channel, lambda *_: None)
         cohort.gather()
-        channel.fault, collector = fault, Collector(plan, channel, cohort, spent)
+        notes = []
+        channel.fault, collector = (
+            fault,
+            Collector(plan, channel, cohort, lambda *told: notes.append(told), attempts_spent=spent),
+        )
         asked = []
 
         def build(attempt, regions):
@@ -35,7 +39,7 @@ def collect(world):
             asked.append((attempt, regions))
             return Train(**stated)
 
-        run.collector, run.asked = collector, asked
+        run.collector, run.asked, run.notes = collector, asked, notes
         return collector.collect(build, bytes(4))
 
     return run
@@ -132,9 +136,24 @@ def test_a_lost_region_is_not_asked_again(collect):
 
 @pytest.mark.parametrize("code", ["FP-306", "FP-308"])
 def test_a_used_up_slot_costs_an_attempt_and_not_the_region(collect, code):
-    def used_up(region, asked):
+    def used_up(_, asked):
         return to_bytes(Refused(code=code)) if asked.request.attempt == 0 else None
 
     collected = collect(used_up)
     assert collected.record.attempt == 1
     assert collected.request.cohort == ("eu", "sea", "us")
+
+
+def test_a_used_up_attempt_is_noted_before_the_next_is_asked(collect):
+    def used_up(_, asked):
+        return to_bytes(Refused(code="FP-308")) if asked.request.attempt == 0 else None
+
+    collect(used_up)
+    assert collect.notes == [(1, 1)]
+
+
+def test_a_silent_region_below_quorum_leaves_the_attempt_to_be_repeated(collect, world):
+    plan = world.changed(world.plan, federation={"quorum": 3})
+    with pytest.raises(QuorumMissed):
+        collect(loses("sea"), plan)
+    assert collect.notes == []
