@@ -70,8 +70,8 @@ def _leaves(plan: Plan) -> list[str]:
     rounds = (
         f"Leaves {training.rounds} times, at most {plan.most_attempts} with spare attempts: the change of "
         f"the model after {training.local_steps} DP-SGD steps (rate {training.sampling_rate:g}, clipping "
-        f"norm {training.clipping_norm:g}, noise multiplier {training.noise_multiplier:g}), times the region's "
-        f"public weight."
+        f"norm {training.clipping_norm:g}, noise multiplier {training.noise_multiplier:g}), times the "
+        f"region's public weight."
     )
     end = (
         f"Leaves once at the end: histograms of hold-out people's scores per task and label "
