@@ -30,7 +30,7 @@ class People:
     """One eligible set: row i of every array is one data subject.
 
     positions float32 (n, numeric inputs) in [0, 1]; categories float32 (n, category inputs); labels float32
-    (n, tasks). `basis` is the lawful basis's kind.
+    (n, tasks). `basis` is the lawful basis's kind; `listing` the sorted ids, separated by NUL.
     """
 
     subjects: NDArray[np.str_]
@@ -39,12 +39,15 @@ class People:
     categories: NDArray[np.float32]
     labels: NDArray[np.float32]
     basis: str
+    listing: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "listing", "\0".join(self.subjects.tolist()).encode())
 
     @property
     def commitment(self) -> str:
-        """SHA-256 over 32 fresh random bytes and the sorted ids: binds the set, tells nothing of it."""
-        listed = "\0".join(map(str, self.subjects)).encode()
-        return hashlib.sha256(secrets.token_bytes(32) + listed).hexdigest()
+        """SHA-256 over 32 fresh random bytes and the listing: binds the set, tells nothing of it."""
+        return hashlib.sha256(secrets.token_bytes(32) + self.listing).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,8 +267,9 @@ class Vault:
             self._require_enough(plan, count)  # 4
         with self.folder.engine.begin() as connection:  # 5
             number = 0
-            ledger.require_open(connection, run=slot.run, plan=plan.digest, population=population)
-            if charge is not None:
+            if charge is None:
+                ledger.require_open(connection, run=slot.run, plan=plan.digest, population=population)
+            else:
                 entry = ledger.charge(
                     connection,
                     run=slot.run,

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Column, Connection, Integer, LargeBinary, String, Table, func, select
@@ -102,9 +102,7 @@ def read(connection: Connection, *, controller: str | None = None) -> Iterator[E
 
 def head(connection: Connection) -> tuple[int, bytes]:
     """Returns number and hash of the last entry; (0, 32 zero bytes) where there is none."""
-    last = connection.execute(
-        select(entries.c.sequence, entries.c.hash).order_by(entries.c.sequence.desc()).limit(1)
-    ).one_or_none()
+    last = _last(connection)
     return (0, GENESIS) if last is None else (last.sequence, last.hash)
 
 
@@ -199,8 +197,10 @@ def charge(
     reserved = require_open(connection, run=run, plan=plan, population=population)
     if _left(connection, reserved, charge) < charge.count:
         raise BudgetExceeded(f"run {run[:8]} has used what it reserved for {charge.kind}")
-    sequence, previous = head(connection)
-    now = max(now, _newest(connection))
+    last = _last(connection)
+    sequence, previous = (0, GENESIS) if last is None else (last.sequence, last.hash)
+    if last is not None:  # a clock that goes back must not shorten the period
+        now = max(now, datetime.fromisoformat(json.loads(last.body)["recorded_at"]))
     entry = Entry(sequence + 1, reserved.controller, population, run, reserved.plan, request, charge, now)
     body = _body(entry)
     connection.execute(
@@ -242,12 +242,8 @@ def close_others(connection: Connection, run: str) -> None:
     connection.execute(reservations.update().where(reservations.c.run != run).values(open=0))
 
 
-def _newest(connection: Connection) -> datetime:
-    """Returns when the last entry was recorded: a clock that goes back must not shorten the period."""
-    body = connection.execute(select(entries.c.body).order_by(entries.c.sequence.desc()).limit(1)).scalar()
-    if body is None:
-        return datetime.min.replace(tzinfo=UTC)
-    return datetime.fromisoformat(json.loads(body)["recorded_at"])
+def _last(connection: Connection) -> Any | None:
+    return connection.execute(select(entries).order_by(entries.c.sequence.desc()).limit(1)).one_or_none()
 
 
 def _account(
@@ -320,8 +316,27 @@ def _charges(body: str) -> list[Charge]:
 
 
 def _body(entry: Entry) -> bytes:
-    fields = asdict(entry) | {"unit": UNIT, "relation": RELATION}
-    return canonical.encode(canonical.decimals(fields))
+    charge = entry.charge
+    told = {
+        "kind": charge.kind,
+        "noise_multiplier": repr(float(charge.noise_multiplier)),
+        "sampling_rate": repr(float(charge.sampling_rate)),
+        "count": charge.count,
+    }
+    return canonical.encode(
+        {
+            "sequence": entry.sequence,
+            "controller": entry.controller,
+            "population": entry.population,
+            "run": entry.run,
+            "plan": entry.plan,
+            "request": entry.request,
+            "charge": told,
+            "recorded_at": entry.recorded_at.isoformat(),
+            "unit": UNIT,
+            "relation": RELATION,
+        }
+    )
 
 
 def _entry(sequence: int, body: bytes) -> Entry:
