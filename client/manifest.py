@@ -63,7 +63,7 @@ SourcePath = Annotated[str, AfterValidator(_path)]
 
 
 class CsvSource(Settings):
-    """A CSV file with a header line."""
+    """A CSV file with a header line. Identifiers and names are text; times are ISO 8601, read row by row."""
 
     kind: Literal["csv"]
     path: SourcePath
