@@ -67,7 +67,9 @@ def latest(folder: RegionFolder) -> Model:
     pointer = folder.path / MODELS / LATEST
     if not pointer.is_file():
         raise FolderUnknown(
-            f"{folder.path} has no model", why="no run has finished here", do="run the plan to its end"
+            f"{folder.path} has no model",
+            why="no run has finished here",
+            do="simulate the plan; deployed runs come later",
         )
     try:
         told = json.loads(pointer.read_text())

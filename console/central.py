@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from console.output import answer, progress_bar, say, table
-from foundation.errors import FolderUnknown, SettingsInvalid, UsageWrong
+from foundation.errors import FolderUnknown, SettingsInvalid, SourceMissing, UsageWrong
 
 plan = typer.Typer(help="Write and check plans.", no_args_is_help=True)
 app = typer.Typer(help="The central team's folder.", no_args_is_help=True)
@@ -167,10 +167,10 @@ def _simulate(path: Path | None, out: Path | None, resume: Path | None) -> dict[
         plan_path = path if path is not None else folder / PLAN
         if resume is not None and not plan_path.is_file():
             raise FolderUnknown(f"{resume} holds no run to resume")
-        try:
-            result = run(plan_path, folder, progress=progress, then=told, resume=resume is not None)
-        finally:
-            say(f"State: {folder}")
+        if not plan_path.is_file():
+            raise SourceMissing(f"plan {plan_path}", do="check the path")
+        say(f"State: {folder}")
+        result = run(plan_path, folder, progress=progress, then=told, resume=resume is not None)
     _tell(result)
     return result
 

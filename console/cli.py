@@ -42,6 +42,8 @@ def run(arguments: list[str]) -> int:
         return int(app(arguments, standalone_mode=False) or 0)
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError:
+        return UsageWrong("").exit_code  # the help is on the screen, and says what to do
     except FedprofileError as error:
         return failed(error, as_json=as_json)
     except (click.ClickException, click.Abort, KeyboardInterrupt) as error:

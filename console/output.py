@@ -49,6 +49,9 @@ def answer(value: dict[str, Any], *, as_json: bool) -> None:
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Yields a function (what, done, of) that moves a progress bar on stderr."""
+    if not screen.is_terminal:
+        yield _stages()
+        return
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=screen, transient=True) as bar:
         task = bar.add_task("starting", total=1)
@@ -57,6 +60,18 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
             bar.update(task, description=what, completed=done, total=of)
 
         yield move
+
+
+def _stages() -> Callable[[str, int, int], None]:
+    """Returns a function that says each stage once, in a line, where there is no terminal for a bar."""
+    said: list[str] = []
+
+    def move(what: str, _done: int, _of: int) -> None:
+        if said[-1:] != [what]:
+            said.append(what)
+            say(f"{what} ...")
+
+    return move
 
 
 def failed(error: FedprofileError, *, as_json: bool) -> int:

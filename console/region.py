@@ -177,7 +177,12 @@ def budget(
 def refresh(
     folder: Folder,
     *,
-    as_of: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Default: today.")] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], help="Default: today; in a simulation's folder, the plan's test snapshot."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score every permitted person with the folder's latest model."""

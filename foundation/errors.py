@@ -225,7 +225,7 @@ class ProfileStale(FedprofileError):
 
     code = "FP-311"
     why = "the profile is older than 72 hours"
-    do = "run `fedprofile region refresh DIR`"
+    do = "run `fedprofile region refresh DIR`, or take the score as it is with --allow-stale"
 
 
 class BorderCrossed(FedprofileError):
@@ -233,7 +233,7 @@ class BorderCrossed(FedprofileError):
 
     code = "FP-312"
     why = "personal rows of two storage countries may not meet on one machine"
-    do = "simulate with public or synthetic data, or deploy each region where its rows are"
+    do = "simulate with public or synthetic data; personal rows stay where they are stored"
 
 
 class ModelRefused(FedprofileError):

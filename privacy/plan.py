@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -53,6 +54,11 @@ def _round_number(size: int) -> int:
 
 
 PublicSize = Annotated[int, Field(ge=10), AfterValidator(_round_number)]
+
+
+def _likely(name: str) -> str:
+    close = get_close_matches(name, CATALOGUE, n=1)
+    return f"{name} (did you mean {close[0]}?)" if close else name
 
 
 def _by_name(tasks: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +169,7 @@ class Inputs(Settings):
     def _known(self) -> Self:
         unknown = [name for name in self.catalogue if name not in CATALOGUE]
         if unknown:
-            raise ValueError(f"not in the catalogue: {', '.join(unknown)}")
+            raise ValueError(f"not in the catalogue: {', '.join(map(_likely, unknown))}")
         names = self.catalogue + [column.name for column in self.columns]
         if len(set(names)) != len(names):
             raise ValueError("a feature is named twice")
@@ -280,7 +286,8 @@ class SyntheticWorld(Settings):
 class Simulate(Settings):
     """For `fedprofile simulate` only, outside the digest: the regions' manifests, the fold, the world.
 
-    With a world, relative paths in the manifests start at the simulation's folder.
+    With a world, relative paths in the manifests start at the simulation's folder. A region's policy is
+    the file beside its manifest, NAME.policy.toml or policy.toml; without one, the default for the purpose.
     """
 
     regions: dict[Slug, str] = {}

@@ -105,8 +105,8 @@ def open_regions(
 
 def _made(plan: Plan, name: str, path: Path, out: Path) -> Path:
     folder, text = out / REGIONS / name, path.read_text(encoding="utf-8")
-    policy = path.with_suffix(".policy.toml")
-    stated = policy.read_text(encoding="utf-8") if policy.is_file() else DEFAULT_POLICY.format(plan.purpose)
+    beside = [each for each in (path.with_suffix(".policy.toml"), path.with_name(POLICY)) if each.is_file()]
+    stated = beside[0].read_text(encoding="utf-8") if beside else DEFAULT_POLICY.format(plan.purpose)
     if is_made(folder):
         for name_of, wanted in ((MANIFEST, text), (POLICY, stated)):
             if (folder / name_of).read_text(encoding="utf-8") != wanted:

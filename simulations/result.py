@@ -134,7 +134,7 @@ def _epsilon(done: Simulated, name: str, population: str) -> dict[str, Any]:
         "spent": account.spent.epsilon,
         "reserved": account.reserved,
         "limit": limit.epsilon,
-        "period": [account.since.isoformat(), now.isoformat()],
+        "period": [account.since.date().isoformat(), now.date().isoformat()],
         "lifetime": account.lifetime,
         "delta": limit.delta,
         "n_max": limit.n_max,

@@ -24,6 +24,7 @@ from client.settings import Policy
 from console.cli import app
 from foundation.errors import FedprofileError
 from privacy.plan import Plan
+from profiles.catalogue import CATALOGUE
 
 HERE = Path(__file__).resolve().parent
 README = HERE.parent.parent / "README.md"
@@ -92,6 +93,25 @@ BAD_INPUT = (
     ("a disk that is full at a checkpoint", "FP-503", "test_a_disk_that_is_full_at_a_checkpoint"),
     ("two processes on one region folder", "FP-210", "test_two_processes_on_one_region_folder"),
 )
+
+
+def catalogue_page() -> str:
+    """Returns the table of all event features."""
+    rows = [
+        f"| `{each.name}` | {each.definition} | {each.low:g} | {each.high:g} | {each.scale} |"
+        for each in CATALOGUE.values()
+    ]
+    return HEAD + _CATALOGUE + "\n".join(rows) + "\n"
+
+
+_CATALOGUE = """# Catalogue
+
+Features over events, by the names that a plan's `[inputs] catalogue` takes. Values outside the public bounds
+are clamped; log means log(1 + value) before anything else. Money is in the plan's currency.
+
+| name | what | low | high | scale |
+|---|---|---|---|---|
+"""
 
 
 def commands_page() -> str:
@@ -230,6 +250,7 @@ def pages() -> dict[Path, str]:
         "policy.md": settings_page(
             "Policy", "TOML, written by the region: what it accepts. The centre cannot change it.", Policy
         ),
+        "catalogue.md": catalogue_page(),
         "errors.md": errors_page(),
         "commands.md": commands_page(),
     }
