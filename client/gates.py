@@ -22,6 +22,7 @@ from profiles.quality import GateResult, judge
 from profiles.schema import COUNTRY_CODES
 
 
+# A builtin of the engine: ibis takes its types from the decorator.
 @ibis.udf.scalar.builtin(signature=(("float64",), "boolean"))
 def isfinite(number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Whether a number is neither nan nor infinite.

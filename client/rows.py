@@ -25,6 +25,7 @@ from profiles.quality import MOST_MINOR_UNITS
 _DECIMALS_OF_MONEY = 6
 
 
+# Builtins of the engine: ibis takes their types from the decorators.
 @ibis.udf.scalar.builtin(name="timezone", signature=((str, "timestamp(6)"), "timestamp('UTC')"))
 def _in_zone(zone, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     """A local time of zone as a moment; the earlier one where clocks go back."""

@@ -156,3 +156,25 @@ def test_equal_ids_in_separate_sources_are_different_people(opened, small):
     with opened() as regions:
         ids = [set(regions[name].store.snapshot(small.plan, None).subjects) for name in ("eu", "us")]
     assert ids[0] == ids[1]
+
+
+def test_a_consent_file_that_regions_share_is_no_overlap(opened, small):
+    people = small.folder / "eu.csv"
+    (small.folder / "us.csv").write_text(people.read_text())
+    ids = [line.split(",")[0] for line in people.read_text().splitlines()[1:]]
+    given = "".join(f"{each},retention,given,2025-01-01\n" for each in ids)
+    (small.folder / "consent.csv").write_text("subject_id,purpose,state,ts\n" + given)
+    for region in ("eu", "us"):
+        edit(
+            small.manifest(region),
+            'kind = "legitimate_interests"\nreference = "assessment-1"',
+            'kind = "consent"\nsource = "consent"',
+        )
+        edit(
+            small.manifest(region),
+            "[sources.people]",
+            '[sources.consent]\nkind = "csv"\npath = "consent.csv"\n\n[sources.people]',
+        )
+        edit(small.manifest(region), 'data = "synthetic"', 'data = "synthetic"\ntimezone = "UTC"')
+    with opened() as regions:
+        assert set(regions) == {"eu", "sea", "us"}
